@@ -1,0 +1,70 @@
+//! What a decision may look up.
+
+use std::rc::Rc;
+
+use crate::price::Price;
+use crate::virtual_key::{KeyDigest, Owner, VirtualKey};
+
+/// The policy in force, as far as one decision asks for it. The filter answers from shared data and
+/// a cache per VM, tests and the control plane from memory.
+pub trait PolicyView {
+    /// Settings of the whole, and the providers. `None`: no policy has arrived, decide nothing.
+    fn settings(&self) -> Option<Rc<Settings>>;
+    /// The key with this digest.
+    fn virtual_key(&self, digest: &KeyDigest) -> Option<Rc<VirtualKey>>;
+    /// A team.
+    fn team(&self, id: &str) -> Option<Rc<Owner>>;
+    /// A customer.
+    fn customer(&self, id: &str) -> Option<Rc<Owner>>;
+    /// A model that the catalogue lists for a provider.
+    fn model(&self, provider: &str, model: &str) -> Option<Rc<Model>>;
+}
+
+/// Settings of the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// When false, requests without a key pass; a key that is presented is judged all the same.
+    pub enable_governance: bool,
+    /// Every provider that is configured.
+    pub providers: Vec<Provider>,
+    /// Headers that every request must carry, lower case.
+    pub required_headers: Vec<String>,
+    /// Largest request body, bytes.
+    pub max_request_body_bytes: u64,
+}
+
+impl Settings {
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
+}
+
+/// A provider that requests can be sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// Its name in keys, in `provider/model` and on every record.
+    pub name: String,
+    /// Whose wire format it speaks.
+    pub wire_format: WireFormat,
+    /// The Envoy cluster.
+    pub cluster: String,
+}
+
+/// Whose wire format a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WireFormat {
+    /// OpenAI's: chat completions, responses, embeddings.
+    OpenAi,
+    /// Anthropic's: messages.
+    Anthropic,
+}
+
+/// A model of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// What it costs; `None`: listed without a price.
+    pub price: Option<Price>,
+    /// The most output it can have, tokens.
+    pub max_output_tokens: Option<u64>,
+}
