@@ -1,0 +1,207 @@
+//! A policy in memory, for the stories that the tests of this crate tell.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use reeve_policy::access::ModelList;
+use reeve_policy::limit::{Limit, Metric};
+use reeve_policy::period::Period;
+use reeve_policy::price::Price;
+use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
+use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
+
+use crate::Denial;
+use crate::headers::Headers;
+use crate::request::{self, Admission, Plan};
+
+/// The key that [`Policy::governed`] knows.
+pub(crate) const KEY: &str = "sk-bf-test";
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policy {
+    pub(crate) settings: Option<Settings>,
+    pub(crate) key: Option<VirtualKey>,
+    pub(crate) teams: HashMap<String, Owner>,
+    pub(crate) customers: HashMap<String, Owner>,
+    pub(crate) models: HashMap<(String, String), Model>,
+}
+
+impl Policy {
+    /// OpenAI, Azure (OpenAI's format) and Anthropic, a few priced models, and one key that may use
+    /// what the catalogue lists for OpenAI.
+    pub(crate) fn governed() -> Self {
+        let provider = |name: &str, wire_format| Provider {
+            name: name.into(),
+            wire_format,
+            cluster: format!("provider_{name}"),
+        };
+        let price = Price {
+            input: 2_500_000_000,
+            output: 10_000_000_000,
+            cache_read: 1_250_000_000,
+            cache_write: 2_500_000_000,
+        };
+        let model = Model {
+            price: Some(price),
+            max_output_tokens: Some(16_384),
+        };
+        let models = [
+            ("openai", "gpt-4o"),
+            ("openai", "gpt-4o-mini"),
+            ("azure", "gpt-4o"),
+            ("anthropic", "claude-3-5-sonnet-20241022"),
+        ];
+        let mut models: HashMap<_, _> = models
+            .map(|(provider, name)| ((provider.into(), name.into()), model.clone()))
+            .into();
+        models.insert(
+            ("openai".into(), "unpriced".into()),
+            Model {
+                price: None,
+                max_output_tokens: None,
+            },
+        );
+        Self {
+            settings: Some(Settings {
+                enable_governance: true,
+                providers: vec![
+                    provider("openai", WireFormat::OpenAi),
+                    provider("azure", WireFormat::OpenAi),
+                    provider("anthropic", WireFormat::Anthropic),
+                ],
+                required_headers: Vec::new(),
+                max_request_body_bytes: 1000,
+            }),
+            key: Some(VirtualKey {
+                id: "key-1".into(),
+                name: "test".into(),
+                is_active: true,
+                expires_at_ms: None,
+                allow_all_providers: false,
+                provider_configs: vec![config("openai", &[], None)],
+                team_id: None,
+                customer_id: None,
+                limits: Vec::new(),
+            }),
+            models,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn with_key(mut self, change: impl FnOnce(&mut VirtualKey)) -> Self {
+        change(self.key.as_mut().unwrap());
+        self
+    }
+
+    pub(crate) fn with_settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(self.settings.as_mut().unwrap());
+        self
+    }
+}
+
+impl PolicyView for Policy {
+    fn settings(&self) -> Option<Rc<Settings>> {
+        self.settings.clone().map(Rc::new)
+    }
+    fn virtual_key(&self, digest: &KeyDigest) -> Option<Rc<VirtualKey>> {
+        let known = *digest == KeyDigest::of(KEY.as_bytes());
+        self.key.clone().filter(|_| known).map(Rc::new)
+    }
+    fn team(&self, id: &str) -> Option<Rc<Owner>> {
+        self.teams.get(id).cloned().map(Rc::new)
+    }
+    fn customer(&self, id: &str) -> Option<Rc<Owner>> {
+        self.customers.get(id).cloned().map(Rc::new)
+    }
+    fn model(&self, provider: &str, model: &str) -> Option<Rc<Model>> {
+        self.models
+            .get(&(provider.into(), model.into()))
+            .cloned()
+            .map(Rc::new)
+    }
+}
+
+pub(crate) fn config(provider: &str, allowed: &[&str], weight_ppm: Option<u32>) -> ProviderConfig {
+    let allowed: Vec<String> = allowed.iter().map(|&name| name.into()).collect();
+    ProviderConfig {
+        id: format!("config-{provider}"),
+        provider: provider.into(),
+        weight_ppm,
+        allowed_models: ModelList::compile(&allowed, provider).unwrap(),
+        blacklisted_models: ModelList::default(),
+        limits: Vec::new(),
+    }
+}
+
+pub(crate) fn limit(id: &str, metric: Metric) -> Limit {
+    Limit {
+        id: id.into(),
+        metric,
+        max: 1_000_000_000,
+        period: Period::parse("1M").unwrap(),
+        anchor_ms: 0,
+        calendar_aligned: false,
+    }
+}
+
+pub(crate) fn owner(id: &str, limits: Vec<Limit>) -> Owner {
+    Owner {
+        id: id.into(),
+        name: id.into(),
+        customer_id: None,
+        limits,
+    }
+}
+
+/// A request's head, with the test key and JSON.
+pub(crate) struct Head {
+    pub(crate) method: &'static [u8],
+    pub(crate) path: &'static [u8],
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+}
+
+impl Head {
+    pub(crate) fn post(path: &'static str) -> Self {
+        let fields = [("x-bf-vk", KEY), ("content-type", "application/json")];
+        Self {
+            method: b"POST",
+            path: path.as_bytes(),
+            fields: fields
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+        }
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(field, _)| field != name);
+        self
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &[u8]) -> Self {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn judge(&self, policy: &Policy) -> Result<Admission, Denial> {
+        request::judge_headers(
+            policy,
+            0,
+            self.method,
+            self.path,
+            Headers::new(&self.fields),
+        )
+    }
+}
+
+/// Head and body together, with a draw in the middle.
+pub(crate) fn plan(policy: &Policy, path: &'static str, body: &str) -> Result<Plan, Denial> {
+    let admission = Head::post(path).judge(policy)?;
+    request::judge_body(policy, admission, body.as_bytes(), u64::MAX / 2)
+}
+
+/// A chat request for `model`.
+pub(crate) fn chat(policy: &Policy, model: &str) -> Result<Plan, Denial> {
+    let body = format!(r#"{{"model":"{model}","max_tokens":100,"messages":[]}}"#);
+    plan(policy, "/v1/chat/completions", &body)
+}

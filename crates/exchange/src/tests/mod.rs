@@ -1,0 +1,5 @@
+//! Stories of whole exchanges.
+
+mod judging;
+mod metering;
+mod routing;

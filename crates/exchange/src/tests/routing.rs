@@ -1,0 +1,165 @@
+//! To which provider a request goes.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use crate::Denial;
+use crate::testing::{Head, Policy, chat, config, plan};
+
+fn with_configs(configs: &[(&str, &[&str], Option<u32>)]) -> Policy {
+    Policy::governed().with_key(|key| {
+        key.provider_configs = configs
+            .iter()
+            .map(|(provider, allowed, weight)| config(provider, allowed, *weight))
+            .collect();
+    })
+}
+
+fn blocked_provider(name: &str) -> Denial {
+    Denial::ProviderBlocked {
+        provider: name.into(),
+    }
+}
+
+fn blocked_model(name: &str) -> Denial {
+    Denial::ModelBlocked { model: name.into() }
+}
+
+#[test]
+fn a_named_provider_gets_the_model_without_its_name() {
+    let plan = chat(&Policy::governed(), "openai/gpt-4o").unwrap();
+    assert_eq!(
+        (plan.provider.as_str(), plan.model.as_str()),
+        ("openai", "gpt-4o")
+    );
+    let body = String::from_utf8(plan.body.unwrap()).unwrap();
+    assert!(body.contains(r#""model":"gpt-4o""#), "{body}");
+}
+
+#[test]
+fn a_provider_that_the_key_does_not_list_is_blocked() {
+    let policy = Policy::governed();
+    assert_eq!(
+        chat(&policy, "azure/gpt-4o").unwrap_err(),
+        blocked_provider("azure")
+    );
+    let none = policy.with_key(|key| key.provider_configs.clear());
+    assert_eq!(
+        chat(&none, "openai/gpt-4o").unwrap_err(),
+        blocked_provider("openai")
+    );
+    assert_eq!(chat(&none, "gpt-4o").unwrap_err(), blocked_model("gpt-4o"));
+}
+
+#[test]
+fn a_model_that_the_config_does_not_admit_is_blocked() {
+    let policy = with_configs(&[("openai", &["gpt-4o"], None)]);
+    assert!(chat(&policy, "gpt-4o").is_ok());
+    assert_eq!(
+        chat(&policy, "gpt-4o-mini").unwrap_err(),
+        blocked_model("gpt-4o-mini")
+    );
+    assert_eq!(
+        chat(&policy, "openai/gpt-4o-mini").unwrap_err(),
+        blocked_model("gpt-4o-mini")
+    );
+}
+
+#[test]
+fn only_a_configured_providers_name_is_a_prefix() {
+    let policy = with_configs(&[("openai", &["*"], None)]);
+    assert_eq!(
+        chat(&policy, "meta-llama/llama-3").unwrap_err(),
+        Denial::PriceUnknown {
+            provider: "openai".into(),
+            model: "meta-llama/llama-3".into()
+        }
+    );
+}
+
+#[test]
+fn a_bare_model_is_drawn_among_the_weighted_providers_that_admit_it() {
+    let policy = with_configs(&[("openai", &[], Some(1)), ("azure", &[], Some(3))]);
+    assert_eq!(chat(&policy, "gpt-4o").unwrap().provider, "azure");
+    // Azure's catalogue lists no gpt-4o-mini.
+    assert_eq!(chat(&policy, "gpt-4o-mini").unwrap().provider, "openai");
+}
+
+#[test]
+fn a_provider_without_a_weight_is_addressed_but_never_drawn() {
+    let policy = with_configs(&[("openai", &[], None), ("azure", &[], Some(1))]);
+    assert_eq!(chat(&policy, "gpt-4o").unwrap().provider, "azure");
+    assert_eq!(chat(&policy, "openai/gpt-4o").unwrap().provider, "openai");
+}
+
+#[test]
+fn where_no_config_has_a_weight_the_first_that_admits_the_model_serves_it() {
+    let policy = with_configs(&[("azure", &["other"], None), ("openai", &[], None)]);
+    assert_eq!(chat(&policy, "gpt-4o").unwrap().provider, "openai");
+}
+
+#[test]
+fn a_provider_must_speak_the_format_of_the_api() {
+    let policy = with_configs(&[("anthropic", &["*"], Some(1)), ("openai", &[], None)]);
+    let denial = chat(&policy, "anthropic/claude-3-5-sonnet-20241022").unwrap_err();
+    assert!(
+        matches!(
+            denial,
+            Denial::InvalidRequest {
+                param: Some("model"),
+                ..
+            }
+        ),
+        "{denial:?}"
+    );
+    assert_eq!(chat(&policy, "gpt-4o").unwrap().provider, "openai");
+    let body = r#"{"model":"claude-3-5-sonnet-20241022","max_tokens":5,"messages":[]}"#;
+    assert_eq!(
+        plan(&policy, "/v1/messages", body).unwrap().provider,
+        "anthropic"
+    );
+}
+
+#[test]
+fn a_path_can_name_the_provider() {
+    let policy = with_configs(&[("openai", &[], None), ("azure", &[], Some(1))]);
+    let body = r#"{"model":"gpt-4o","messages":[]}"#;
+    assert_eq!(
+        plan(&policy, "/openai/v1/chat/completions", body)
+            .unwrap()
+            .provider,
+        "openai"
+    );
+    let gone = policy.with_settings(|settings| settings.providers.remove(0).name.clear());
+    let denial = plan(&gone, "/openai/v1/chat/completions", body).unwrap_err();
+    assert_eq!(denial, blocked_provider("openai"));
+}
+
+#[test]
+fn allow_all_providers_opens_those_without_a_config_and_keeps_the_rest() {
+    let policy = with_configs(&[("openai", &["gpt-4o-mini"], None)])
+        .with_key(|key| key.allow_all_providers = true);
+    assert_eq!(chat(&policy, "gpt-4o").unwrap().provider, "azure");
+    assert_eq!(
+        chat(&policy, "openai/gpt-4o").unwrap_err(),
+        blocked_model("gpt-4o")
+    );
+}
+
+#[test]
+fn an_anonymous_caller_is_sent_to_a_provider_that_lists_the_model() {
+    let open = Policy::governed().with_settings(|settings| settings.enable_governance = false);
+    let head = || {
+        Head::post("/v1/chat/completions")
+            .without("x-bf-vk")
+            .judge(&open)
+            .unwrap()
+    };
+    let body = br#"{"model":"gpt-4o-mini","messages":[]}"#;
+    let plan = crate::request::judge_body(&open, head(), body, 0).unwrap();
+    assert_eq!(plan.provider, "openai");
+    assert!(plan.reservations.is_empty());
+    let body = br#"{"model":"nobody-has-this","messages":[]}"#;
+    let denial = crate::request::judge_body(&open, head(), body, 0).unwrap_err();
+    assert_eq!(denial, blocked_model("nobody-has-this"));
+}
