@@ -1,0 +1,350 @@
+//! Wire messages to policy values and back.
+//!
+//! The filter reads what it finds in shared data with the `TryFrom` half; the control plane writes it
+//! with the `From` half. Reading trusts nothing: a message that says something policy has no meaning
+//! for is an error that names the field, never a default that decides differently. A virtual key has
+//! no `From`: its model lists are compiled on the way in and cannot be read back, so the control
+//! plane writes the message from the lists as the administrator wrote them.
+
+use reeve_policy::access::{ModelList, ModelListError};
+use reeve_policy::limit::{Limit, Metric};
+use reeve_policy::period::{Period, PeriodError, Unit};
+use reeve_policy::price::{Price, Tokens};
+use reeve_policy::view::{Model, Provider, Settings, WireFormat};
+use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
+
+use crate::v1;
+
+/// Why a message has no meaning, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct ConvertError {
+    /// Path of the field, such as `provider_configs[1].limits[0].metric`.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Not there, or empty where something is needed.
+    #[error("is missing")]
+    Missing,
+    /// A number that this version knows no meaning for.
+    #[error("has the unknown value {0}")]
+    Unknown(i32),
+    /// Below zero.
+    #[error("is negative ({0})")]
+    Negative(i64),
+    /// Not a period.
+    #[error(transparent)]
+    Period(PeriodError),
+    /// Not a list of models.
+    #[error(transparent)]
+    Models(ModelListError),
+}
+
+impl ConvertError {
+    fn new(field: &str, problem: Problem) -> Self {
+        Self {
+            field: field.to_owned(),
+            problem,
+        }
+    }
+
+    /// The same error, seen from the message that holds the faulty one in a list.
+    fn within(self, list: &str, index: usize) -> Self {
+        Self {
+            field: format!("{list}[{index}].{}", self.field),
+            problem: self.problem,
+        }
+    }
+}
+
+/// Converts every message of a repeated field.
+fn all<W, P>(list: &str, messages: Vec<W>) -> Result<Vec<P>, ConvertError>
+where
+    P: TryFrom<W, Error = ConvertError>,
+{
+    messages
+        .into_iter()
+        .enumerate()
+        .map(|(index, message)| P::try_from(message).map_err(|error| error.within(list, index)))
+        .collect()
+}
+
+fn present(field: &str, text: String) -> Result<String, ConvertError> {
+    if text.is_empty() {
+        return Err(ConvertError::new(field, Problem::Missing));
+    }
+    Ok(text)
+}
+
+/// Proto3 has no absent string; empty says it.
+fn optional(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn not_negative(field: &str, value: i64) -> Result<i64, ConvertError> {
+    if value < 0 {
+        return Err(ConvertError::new(field, Problem::Negative(value)));
+    }
+    Ok(value)
+}
+
+impl TryFrom<v1::Settings> for Settings {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Settings) -> Result<Self, ConvertError> {
+        Ok(Self {
+            enable_governance: message.enable_governance,
+            providers: all("providers", message.providers)?,
+            required_headers: message.required_headers,
+            max_request_body_bytes: message.max_request_body_bytes,
+        })
+    }
+}
+
+impl From<&Settings> for v1::Settings {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            enable_governance: settings.enable_governance,
+            providers: settings.providers.iter().map(Into::into).collect(),
+            required_headers: settings.required_headers.clone(),
+            max_request_body_bytes: settings.max_request_body_bytes,
+        }
+    }
+}
+
+impl TryFrom<v1::Provider> for Provider {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Provider) -> Result<Self, ConvertError> {
+        let wire_format = match v1::WireFormat::try_from(message.wire_format) {
+            Ok(v1::WireFormat::Openai) => WireFormat::OpenAi,
+            Ok(v1::WireFormat::Anthropic) => WireFormat::Anthropic,
+            Ok(v1::WireFormat::Unspecified) => {
+                return Err(ConvertError::new("wire_format", Problem::Missing));
+            }
+            Err(prost::UnknownEnumValue(value)) => {
+                return Err(ConvertError::new("wire_format", Problem::Unknown(value)));
+            }
+        };
+        Ok(Self {
+            name: present("name", message.name)?,
+            wire_format,
+            cluster: present("cluster", message.cluster)?,
+        })
+    }
+}
+
+impl From<&Provider> for v1::Provider {
+    fn from(provider: &Provider) -> Self {
+        let wire_format = match provider.wire_format {
+            WireFormat::OpenAi => v1::WireFormat::Openai,
+            WireFormat::Anthropic => v1::WireFormat::Anthropic,
+        };
+        Self {
+            name: provider.name.clone(),
+            wire_format: wire_format.into(),
+            cluster: provider.cluster.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::VirtualKey> for VirtualKey {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::VirtualKey) -> Result<Self, ConvertError> {
+        Ok(Self {
+            id: present("id", message.id)?,
+            name: message.name,
+            is_active: message.is_active,
+            expires_at_ms: message.expires_at_ms,
+            allow_all_providers: message.allow_all_providers,
+            provider_configs: all("provider_configs", message.provider_configs)?,
+            team_id: optional(message.team_id),
+            customer_id: optional(message.customer_id),
+            limits: all("limits", message.limits)?,
+        })
+    }
+}
+
+impl TryFrom<v1::ProviderConfig> for ProviderConfig {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::ProviderConfig) -> Result<Self, ConvertError> {
+        let provider = present("provider", message.provider)?;
+        let models = |field: &str, entries: &[String]| {
+            ModelList::compile(entries, &provider)
+                .map_err(|error| ConvertError::new(field, Problem::Models(error)))
+        };
+        Ok(Self {
+            id: present("id", message.id)?,
+            weight_ppm: message.weight_ppm,
+            allowed_models: models("allowed_models", &message.allowed_models)?,
+            blacklisted_models: models("blacklisted_models", &message.blacklisted_models)?,
+            limits: all("limits", message.limits)?,
+            provider,
+        })
+    }
+}
+
+impl TryFrom<v1::Owner> for Owner {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Owner) -> Result<Self, ConvertError> {
+        Ok(Self {
+            id: present("id", message.id)?,
+            name: message.name,
+            customer_id: optional(message.customer_id),
+            limits: all("limits", message.limits)?,
+        })
+    }
+}
+
+impl From<&Owner> for v1::Owner {
+    fn from(owner: &Owner) -> Self {
+        Self {
+            id: owner.id.clone(),
+            name: owner.name.clone(),
+            customer_id: owner.customer_id.clone().unwrap_or_default(),
+            limits: owner.limits.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Limit> for Limit {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Limit) -> Result<Self, ConvertError> {
+        let metric = match v1::Metric::try_from(message.metric) {
+            Ok(v1::Metric::Cost) => Metric::Cost,
+            Ok(v1::Metric::Requests) => Metric::Requests,
+            Ok(v1::Metric::Tokens) => Metric::Tokens,
+            Ok(v1::Metric::Unspecified) => {
+                return Err(ConvertError::new("metric", Problem::Missing));
+            }
+            Err(prost::UnknownEnumValue(value)) => {
+                return Err(ConvertError::new("metric", Problem::Unknown(value)));
+            }
+        };
+        let period = message
+            .period
+            .ok_or_else(|| ConvertError::new("period", Problem::Missing))?;
+        Ok(Self {
+            id: present("id", message.id)?,
+            metric,
+            max: not_negative("max", message.max)?,
+            period: period.try_into()?,
+            anchor_ms: message.anchor_ms,
+            calendar_aligned: message.calendar_aligned,
+        })
+    }
+}
+
+impl From<&Limit> for v1::Limit {
+    fn from(limit: &Limit) -> Self {
+        let metric = match limit.metric {
+            Metric::Cost => v1::Metric::Cost,
+            Metric::Requests => v1::Metric::Requests,
+            Metric::Tokens => v1::Metric::Tokens,
+        };
+        Self {
+            id: limit.id.clone(),
+            metric: metric.into(),
+            max: limit.max,
+            period: Some(limit.period.into()),
+            anchor_ms: limit.anchor_ms,
+            calendar_aligned: limit.calendar_aligned,
+        }
+    }
+}
+
+impl TryFrom<v1::Period> for Period {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Period) -> Result<Self, ConvertError> {
+        let unit = match v1::PeriodUnit::try_from(message.unit) {
+            Ok(v1::PeriodUnit::Second) => Unit::Second,
+            Ok(v1::PeriodUnit::Minute) => Unit::Minute,
+            Ok(v1::PeriodUnit::Hour) => Unit::Hour,
+            Ok(v1::PeriodUnit::Day) => Unit::Day,
+            Ok(v1::PeriodUnit::Week) => Unit::Week,
+            Ok(v1::PeriodUnit::Month) => Unit::Month,
+            Ok(v1::PeriodUnit::Quarter) => Unit::Quarter,
+            Ok(v1::PeriodUnit::Year) => Unit::Year,
+            Ok(v1::PeriodUnit::Unspecified) => {
+                return Err(ConvertError::new("period.unit", Problem::Missing));
+            }
+            Err(prost::UnknownEnumValue(value)) => {
+                return Err(ConvertError::new("period.unit", Problem::Unknown(value)));
+            }
+        };
+        Self::new(message.count, unit)
+            .map_err(|error| ConvertError::new("period", Problem::Period(error)))
+    }
+}
+
+impl From<Period> for v1::Period {
+    fn from(period: Period) -> Self {
+        let unit = match period.unit() {
+            Unit::Second => v1::PeriodUnit::Second,
+            Unit::Minute => v1::PeriodUnit::Minute,
+            Unit::Hour => v1::PeriodUnit::Hour,
+            Unit::Day => v1::PeriodUnit::Day,
+            Unit::Week => v1::PeriodUnit::Week,
+            Unit::Month => v1::PeriodUnit::Month,
+            Unit::Quarter => v1::PeriodUnit::Quarter,
+            Unit::Year => v1::PeriodUnit::Year,
+        };
+        Self {
+            count: period.count(),
+            unit: unit.into(),
+        }
+    }
+}
+
+/// A model with neither an input nor an output price has no price: it is refused, never free. With
+/// one of them the other is nothing, because that is what such a catalogue entry says (an embedding
+/// model has no output to pay for). A cache price that is absent is the input price.
+impl TryFrom<v1::Model> for Model {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Model) -> Result<Self, ConvertError> {
+        let checked = |field: &str, price: Option<i64>| {
+            price.map(|price| not_negative(field, price)).transpose()
+        };
+        let input = checked("input_price", message.input_price)?;
+        let output = checked("output_price", message.output_price)?;
+        let cache_read = checked("cache_read_price", message.cache_read_price)?;
+        let cache_write = checked("cache_write_price", message.cache_write_price)?;
+        let price = (input.is_some() || output.is_some()).then(|| {
+            let input = input.unwrap_or_default();
+            Price {
+                input,
+                output: output.unwrap_or_default(),
+                cache_read: cache_read.unwrap_or(input),
+                cache_write: cache_write.unwrap_or(input),
+            }
+        });
+        Ok(Self {
+            price,
+            max_output_tokens: message.max_output_tokens,
+        })
+    }
+}
+
+/// What counts for prices and token limits: a figure that was not reported counts nothing.
+/// Reasoning is part of the output already.
+impl From<&v1::TokenUsage> for Tokens {
+    fn from(usage: &v1::TokenUsage) -> Self {
+        Self {
+            input: usage.input_tokens.unwrap_or_default(),
+            output: usage.output_tokens.unwrap_or_default(),
+            cache_read: usage.cache_read_tokens.unwrap_or_default(),
+            cache_write: usage.cache_write_tokens.unwrap_or_default(),
+        }
+    }
+}

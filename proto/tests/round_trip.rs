@@ -1,0 +1,327 @@
+//! What one side writes, the other reads as the same policy; what makes no sense is refused by name;
+//! and no bytes whatever stop the reader.
+#![cfg(not(target_arch = "wasm32"))]
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use prost::Message;
+use reeve_policy::limit::{Limit, Metric};
+use reeve_policy::period::{Period, Unit};
+use reeve_policy::price::{Price, Tokens};
+use reeve_policy::view::{Model, Provider, Settings, WireFormat};
+use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
+use reeve_proto::v1;
+
+/// Through bytes, as between two processes.
+fn over_the_wire<M: Message + Default>(message: &M) -> M {
+    M::decode(message.encode_to_vec().as_slice()).unwrap()
+}
+
+fn any_period() -> impl Strategy<Value = Period> {
+    let unit = prop_oneof![
+        Just(Unit::Second),
+        Just(Unit::Minute),
+        Just(Unit::Hour),
+        Just(Unit::Day),
+        Just(Unit::Week),
+        Just(Unit::Month),
+        Just(Unit::Quarter),
+        Just(Unit::Year),
+    ];
+    (1u32..=100, unit).prop_map(|(count, unit)| Period::new(count, unit).unwrap())
+}
+
+prop_compose! {
+    fn any_limit()(
+        id in "[a-z0-9-]{1,12}",
+        metric in prop_oneof![Just(Metric::Cost), Just(Metric::Requests), Just(Metric::Tokens)],
+        max in 0i64..,
+        period in any_period(),
+        anchor_ms in any::<i64>(),
+        calendar_aligned in any::<bool>(),
+    ) -> Limit {
+        Limit { id, metric, max, period, anchor_ms, calendar_aligned }
+    }
+}
+
+prop_compose! {
+    fn any_provider()(
+        name in "[a-z]{1,8}",
+        wire_format in prop_oneof![Just(WireFormat::OpenAi), Just(WireFormat::Anthropic)],
+        cluster in "[a-z_]{1,8}",
+    ) -> Provider {
+        Provider { name, wire_format, cluster }
+    }
+}
+
+proptest! {
+    #[test]
+    fn settings_arrive_as_they_were_sent(
+        enable_governance in any::<bool>(),
+        providers in vec(any_provider(), 0..4),
+        required_headers in vec("[a-z-]{1,10}", 0..3),
+        max_request_body_bytes in any::<u64>(),
+    ) {
+        let sent = Settings {
+            enable_governance, providers, required_headers, max_request_body_bytes,
+        };
+        let received = over_the_wire(&v1::Settings::from(&sent));
+        prop_assert_eq!(Settings::try_from(received), Ok(sent));
+    }
+
+    #[test]
+    fn owners_and_their_limits_arrive_as_they_were_sent(
+        id in "[a-z]{1,8}",
+        name in ".{0,12}",
+        customer_id in option::of("[a-z]{1,8}"),
+        limits in vec(any_limit(), 0..4),
+    ) {
+        let sent = Owner { id, name, customer_id, limits };
+        let received = over_the_wire(&v1::Owner::from(&sent));
+        prop_assert_eq!(Owner::try_from(received), Ok(sent));
+    }
+
+    #[test]
+    fn no_bytes_stop_the_reader(bytes in vec(any::<u8>(), 0..512)) {
+        read_everything(&bytes);
+    }
+
+    /// Bytes that start as a real message get further than noise does.
+    #[test]
+    fn no_damage_to_a_real_message_stops_the_reader(
+        at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = key().encode_to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        bytes.truncate(cut.index(bytes.len() + 1));
+        read_everything(&bytes);
+    }
+}
+
+fn read_everything(bytes: &[u8]) {
+    let _ = v1::Settings::decode(bytes).map(Settings::try_from);
+    let _ = v1::VirtualKey::decode(bytes).map(VirtualKey::try_from);
+    let _ = v1::ProviderConfig::decode(bytes).map(ProviderConfig::try_from);
+    let _ = v1::Owner::decode(bytes).map(Owner::try_from);
+    let _ = v1::Limit::decode(bytes).map(Limit::try_from);
+    let _ = v1::Model::decode(bytes).map(Model::try_from);
+    let _ = v1::FilterMessage::decode(bytes);
+    let _ = v1::ControlMessage::decode(bytes);
+}
+
+fn limit() -> v1::Limit {
+    v1::Limit {
+        id: "budget".into(),
+        metric: v1::Metric::Cost.into(),
+        max: 100_000_000_000,
+        period: Some(v1::Period {
+            count: 1,
+            unit: v1::PeriodUnit::Month.into(),
+        }),
+        anchor_ms: 1_700_000_000_000,
+        calendar_aligned: true,
+    }
+}
+
+fn key() -> v1::VirtualKey {
+    v1::VirtualKey {
+        id: "vk".into(),
+        name: "prod".into(),
+        is_active: true,
+        expires_at_ms: Some(1_800_000_000_000),
+        allow_all_providers: false,
+        provider_configs: vec![v1::ProviderConfig {
+            id: "pc".into(),
+            provider: "openai".into(),
+            weight_ppm: Some(500_000),
+            allowed_models: vec!["openai/gpt-4o".into(), "regex:o[0-9]+".into()],
+            blacklisted_models: vec!["o1".into()],
+            limits: vec![limit()],
+        }],
+        team_id: "team".into(),
+        customer_id: String::new(),
+        limits: vec![limit()],
+    }
+}
+
+#[test]
+fn a_virtual_key_is_read_with_all_that_it_may_do() {
+    let key = VirtualKey::try_from(over_the_wire(&key())).unwrap();
+    assert_eq!(
+        (key.id.as_str(), key.name.as_str(), key.is_active),
+        ("vk", "prod", true)
+    );
+    assert_eq!(key.expires_at_ms, Some(1_800_000_000_000));
+    assert!(!key.allow_all_providers);
+    assert_eq!(key.team_id.as_deref(), Some("team"));
+    assert_eq!(key.customer_id, None);
+    let expected = Limit {
+        id: "budget".into(),
+        metric: Metric::Cost,
+        max: 100_000_000_000,
+        period: Period::parse("1M").unwrap(),
+        anchor_ms: 1_700_000_000_000,
+        calendar_aligned: true,
+    };
+    assert_eq!(key.limits, [expected.clone()]);
+    let config = key.provider_config("openai").unwrap();
+    assert_eq!(
+        (config.id.as_str(), config.weight_ppm),
+        ("pc", Some(500_000))
+    );
+    assert_eq!(config.limits, [expected]);
+    assert!(config.allowed_models.names("gpt-4o"));
+    assert!(config.allowed_models.names("o3"));
+    assert!(!config.allowed_models.names("gpt-4o-mini"));
+    assert!(config.blacklisted_models.names("o1"));
+}
+
+#[test]
+fn an_absent_weight_or_expiry_is_not_zero() {
+    let mut message = key();
+    message.expires_at_ms = None;
+    message.provider_configs[0].weight_ppm = None;
+    let key = VirtualKey::try_from(over_the_wire(&message)).unwrap();
+    assert_eq!(key.expires_at_ms, None);
+    assert_eq!(key.provider_configs[0].weight_ppm, None);
+}
+
+#[test]
+fn an_error_names_the_field_by_its_path() {
+    let refused = |change: fn(&mut v1::VirtualKey)| {
+        let mut message = key();
+        change(&mut message);
+        VirtualKey::try_from(message).unwrap_err().to_string()
+    };
+    assert_eq!(refused(|key| key.id.clear()), "id: is missing");
+    assert_eq!(
+        refused(|key| key.limits[0].max = -1),
+        "limits[0].max: is negative (-1)"
+    );
+    assert_eq!(
+        refused(|key| key.limits[0].metric = 9),
+        "limits[0].metric: has the unknown value 9"
+    );
+    assert_eq!(
+        refused(|key| key.limits[0].metric = 0),
+        "limits[0].metric: is missing"
+    );
+    assert_eq!(
+        refused(|key| key.limits[0].period = None),
+        "limits[0].period: is missing"
+    );
+    assert_eq!(
+        refused(|key| key.provider_configs[0].limits[0].period =
+            Some(v1::Period { count: 1, unit: 77 })),
+        "provider_configs[0].limits[0].period.unit: has the unknown value 77"
+    );
+    assert_eq!(
+        refused(
+            |key| key.provider_configs[0].limits[0].period = Some(v1::Period { count: 0, unit: 1 })
+        ),
+        "provider_configs[0].limits[0].period: must be at least `1s` and at most 100 years"
+    );
+    assert_eq!(
+        refused(|key| key.provider_configs[0].provider.clear()),
+        "provider_configs[0].provider: is missing"
+    );
+    assert_eq!(
+        refused(|key| key.provider_configs[0].blacklisted_models = vec!["*".into(), "x".into()]),
+        "provider_configs[0].blacklisted_models: `*` admits every model: it must stand alone"
+    );
+}
+
+#[test]
+fn a_provider_whose_wire_format_is_unknown_is_refused() {
+    let provider = |wire_format| {
+        Provider::try_from(v1::Provider {
+            name: "x".into(),
+            wire_format,
+            cluster: "provider_x".into(),
+        })
+        .map_err(|error| error.to_string())
+    };
+    assert_eq!(provider(0), Err("wire_format: is missing".into()));
+    assert_eq!(
+        provider(3),
+        Err("wire_format: has the unknown value 3".into())
+    );
+}
+
+#[test]
+fn a_model_without_any_price_has_none_rather_than_a_free_one() {
+    let message = v1::Model {
+        name: "mystery".into(),
+        cache_read_price: Some(5),
+        max_output_tokens: Some(4096),
+        ..v1::Model::default()
+    };
+    assert_eq!(
+        Model::try_from(message),
+        Ok(Model {
+            price: None,
+            max_output_tokens: Some(4096)
+        })
+    );
+}
+
+#[test]
+fn a_price_of_zero_is_a_price() {
+    let message = v1::Model {
+        name: "local".into(),
+        input_price: Some(0),
+        output_price: Some(0),
+        ..v1::Model::default()
+    };
+    let model = Model::try_from(over_the_wire(&message)).unwrap();
+    let free = Price {
+        input: 0,
+        output: 0,
+        cache_read: 0,
+        cache_write: 0,
+    };
+    assert_eq!(model.price, Some(free));
+}
+
+#[test]
+fn an_embedding_model_charges_nothing_for_output_and_caches_cost_what_input_costs() {
+    let message = v1::Model {
+        name: "text-embedding-3-small".into(),
+        input_price: Some(20_000_000),
+        ..v1::Model::default()
+    };
+    let model = Model::try_from(message).unwrap();
+    let price = Price {
+        input: 20_000_000,
+        output: 0,
+        cache_read: 20_000_000,
+        cache_write: 20_000_000,
+    };
+    assert_eq!(model.price, Some(price));
+}
+
+#[test]
+fn a_negative_price_is_refused() {
+    let message = v1::Model {
+        name: "gift".into(),
+        input_price: Some(1),
+        cache_write_price: Some(-1),
+        ..v1::Model::default()
+    };
+    let error = Model::try_from(message).unwrap_err();
+    assert_eq!(error.to_string(), "cache_write_price: is negative (-1)");
+}
+
+#[test]
+fn reasoning_is_not_counted_beside_the_output_that_contains_it() {
+    let usage = v1::TokenUsage {
+        input_tokens: Some(10),
+        output_tokens: Some(7),
+        reasoning_tokens: Some(5),
+        cache_read_tokens: Some(3),
+        cache_write_tokens: None,
+    };
+    assert_eq!(Tokens::from(&usage).total(), 20);
+}
