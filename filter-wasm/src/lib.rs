@@ -1,0 +1,32 @@
+//! Shell 1: the filter in Envoy. Callbacks come in, the pure crates decide, hostcalls go out.
+//!
+//! One module, three roles, told apart by `root_id`:
+//!
+//! * `sync` ([`sync`]): holds the stream to the control plane; policy down, usage up.
+//! * `governance` ([`governance`]): judges each request, meters each response.
+//! * `attempt` ([`attempt`]): in the provider's cluster; host, path, no private header.
+//!
+//! Every worker has one VM for its `governance` and `attempt`, the main thread one for `sync`; all
+//! VMs of a process meet in [shared data](shared).
+//!
+//! Architecture invariants: only [`host`] makes hostcalls, and only those that take bytes; nothing a
+//! client, a provider or the control plane sends can panic; no decision is made here.
+
+mod attempt;
+mod config;
+mod counters;
+mod governance;
+mod host;
+mod lease;
+mod outbox;
+mod policy_cache;
+mod root;
+mod shared;
+mod sync;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+}}

@@ -1,0 +1,99 @@
+//! The policy as this VM has read it so far.
+//!
+//! An entry is decoded from shared data when it is first asked for, and kept until the version
+//! changes. So a VM holds what its own traffic needs, not the whole policy, and a request reads one
+//! small value: the version.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use prost::Message;
+use reeve_policy::view::{Model, PolicyView, Settings};
+use reeve_policy::virtual_key::{KeyDigest, Owner, VirtualKey};
+use reeve_proto::v1;
+
+use crate::host;
+use crate::shared::Version;
+
+/// See the module. One per VM.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyCache {
+    version: Cell<Version>,
+    settings: RefCell<Option<Rc<Settings>>>,
+    // Only what exists is kept: a client that makes names up must not fill the memory.
+    keys: RefCell<HashMap<String, Rc<VirtualKey>>>,
+    owners: RefCell<HashMap<String, Rc<Owner>>>,
+    models: RefCell<HashMap<String, Rc<Model>>>,
+}
+
+impl PolicyCache {
+    /// Forgets everything if the policy has changed. Call once per request, before judging it.
+    pub(crate) fn refresh(&self) {
+        let now = Version::read().unwrap_or_default();
+        if self.version.replace(now) != now {
+            self.settings.take();
+            self.keys.take();
+            self.owners.take();
+            self.models.take();
+        }
+    }
+
+    fn look_up<M, T>(&self, known: &RefCell<HashMap<String, Rc<T>>>, key: String) -> Option<Rc<T>>
+    where
+        M: Message + Default,
+        T: TryFrom<M>,
+        T::Error: std::fmt::Display,
+    {
+        if let Some(value) = known.borrow().get(&key) {
+            return Some(Rc::clone(value));
+        }
+        let value = Rc::new(decode::<M, T>(&key, &self.version.get().entry(&key)?)?);
+        known.borrow_mut().insert(key, Rc::clone(&value));
+        Some(value)
+    }
+}
+
+impl PolicyView for PolicyCache {
+    fn settings(&self) -> Option<Rc<Settings>> {
+        let version = self.version.get();
+        if !version.is_whole() {
+            return None;
+        }
+        if self.settings.borrow().is_none() {
+            let value = decode::<v1::Settings, Settings>("settings", &version.entry("settings")?)?;
+            self.settings.replace(Some(Rc::new(value)));
+        }
+        self.settings.borrow().clone()
+    }
+
+    fn virtual_key(&self, digest: &KeyDigest) -> Option<Rc<VirtualKey>> {
+        self.look_up::<v1::VirtualKey, _>(&self.keys, format!("key/{}", digest.to_hex()))
+    }
+
+    fn team(&self, id: &str) -> Option<Rc<Owner>> {
+        self.look_up::<v1::Owner, _>(&self.owners, format!("owner/team/{id}"))
+    }
+
+    fn customer(&self, id: &str) -> Option<Rc<Owner>> {
+        self.look_up::<v1::Owner, _>(&self.owners, format!("owner/customer/{id}"))
+    }
+
+    fn model(&self, provider: &str, model: &str) -> Option<Rc<Model>> {
+        self.look_up::<v1::Model, _>(&self.models, format!("model/{provider}/{model}"))
+    }
+}
+
+/// An entry that cannot be decoded is one that is not there: nothing is admitted by it.
+fn decode<M, T>(key: &str, bytes: &[u8]) -> Option<T>
+where
+    M: Message + Default,
+    T: TryFrom<M>,
+    T::Error: std::fmt::Display,
+{
+    let message = M::decode(bytes).map_err(|error| error.to_string());
+    let value = message.and_then(|message| T::try_from(message).map_err(|e| e.to_string()));
+    value
+        .map_err(|error| host::error(&format!("policy entry {key} is unusable: {error}")))
+        .ok()
+}

@@ -1,0 +1,98 @@
+//! The root context: which role this is, and its ticks.
+
+use std::time::Duration;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::attempt::Attempt;
+use crate::config::Config;
+use crate::governance::Governance;
+use crate::host;
+use crate::sync::Sync;
+
+/// How often the stream's holder looks for usage to send and proves that it lives.
+const SYNC_TICK: Duration = Duration::from_millis(50);
+/// How often a worker looks whether the role has become free.
+const WORKER_TICK: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Sync,
+    Governance,
+    Attempt,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Root {
+    role: Option<Role>,
+    sync: Option<Sync>,
+}
+
+impl Context for Root {
+    fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
+        if let Some(sync) = &mut self.sync {
+            sync.on_message(token, size, host::now_ms());
+        }
+    }
+
+    fn on_grpc_stream_close(&mut self, token: u32, status: u32) {
+        if let Some(sync) = &mut self.sync {
+            sync.on_close(token, status, host::now_ms());
+        }
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let root_id = host::property(&["plugin_root_id"]).unwrap_or_default();
+        let role = match root_id.as_slice() {
+            b"sync" => Role::Sync,
+            b"governance" => Role::Governance,
+            b"attempt" => Role::Attempt,
+            _ => {
+                host::error("root_id must be one of sync, governance, attempt");
+                return false;
+            }
+        };
+        self.role = Some(role);
+        if role == Role::Attempt {
+            return true;
+        }
+        let config = match Config::parse(&host::plugin_configuration(size)) {
+            Ok(config) => config,
+            Err(error) => {
+                host::error(&error);
+                return false;
+            }
+        };
+        self.sync = Some(Sync::new(config, host::now_nanos(), role == Role::Sync));
+        host::set_tick_period(if role == Role::Sync {
+            SYNC_TICK
+        } else {
+            WORKER_TICK
+        });
+        true
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(sync) = &mut self.sync
+            && sync.tick(host::now_ms())
+        {
+            host::set_tick_period(SYNC_TICK);
+        }
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        match self.role {
+            Some(Role::Attempt) => Some(Box::new(Attempt)),
+            // Without a role nothing was configured; judging is the safe thing to do.
+            Some(Role::Governance | Role::Sync) | None => Some(Box::new(Governance::default())),
+        }
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

@@ -1,0 +1,296 @@
+//! The `sync` role: policy down, usage up, over one gRPC stream to the control plane.
+//!
+//! The protocol is described in `proto/reeve/v1/policy_sync.proto`. A message that was handed to
+//! Envoy is queued, not delivered; only the control plane's acknowledgement counts.
+
+use prost::Message as _;
+use proxy_wasm::types::{BufferType, LogLevel};
+use reeve_policy::virtual_key::{Owner, VirtualKey};
+use reeve_proto::v1::control_message::Kind as Down;
+use reeve_proto::v1::filter_message::Kind as Up;
+use reeve_proto::v1::{self, ControlMessage, FilterMessage, Heartbeat, Hello, PolicyApplied};
+
+use crate::config::Config;
+use crate::lease::Lease;
+use crate::shared::{self, Version};
+use crate::{counters, host, outbox};
+
+const SERVICE: &str = "reeve.v1.PolicySync";
+const METHOD: &str = "Sync";
+const HEARTBEAT_MS: i64 = 1_000;
+const SILENCE_MS: i64 = 5_000;
+const RETRY_MS: i64 = 500;
+/// Records in one message, and messages in one tick: what one tick may cost the main thread.
+const BATCH_RECORDS: u64 = 256;
+const BATCHES_PER_TICK: u64 = 16;
+/// How long a number that was given out may lack its record (its VM is between two hostcalls) until
+/// it is taken for lost (its VM trapped there).
+const HOLE_MS: i64 = 5_000;
+
+/// See the module. Every root context that may lead has one; one of them leads.
+#[derive(Debug)]
+pub(crate) struct Sync {
+    config: Config,
+    lease: Lease,
+    stream: Option<Stream>,
+    retry_at_ms: i64,
+    leads: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    token: u32,
+    heard_at_ms: i64,
+    sent_at_ms: i64,
+    /// Sequence number up to which usage was sent on this stream; `None` until the control plane has
+    /// said what it holds.
+    sent_through: Option<u64>,
+    /// A number without a record, and since when.
+    hole: Option<(u64, i64)>,
+}
+
+impl Sync {
+    /// `now_nanos` sets this context apart from every other of the process.
+    pub(crate) fn new(config: Config, now_nanos: u64, preferred: bool) -> Self {
+        let now_ms = i64::try_from(now_nanos / 1_000_000).unwrap_or(i64::MAX);
+        let lease = Lease::new(now_nanos, now_ms, preferred);
+        Self {
+            config,
+            lease,
+            stream: None,
+            retry_at_ms: 0,
+            leads: false,
+        }
+    }
+
+    /// Does what is due. `true`: this context has just become the leader.
+    pub(crate) fn tick(&mut self, now_ms: i64) -> bool {
+        if !self.lease.hold(now_ms) {
+            if let Some(stream) = self.stream.take() {
+                host::cancel_stream(stream.token);
+            }
+            self.leads = false;
+            return false;
+        }
+        #[cfg(feature = "fault-injection")]
+        crate::governance::fault::trap_sync_if_asked();
+        let new = !self.leads;
+        if new {
+            self.leads = true;
+            outbox::create();
+            host::log(LogLevel::Info, "this context holds the policy stream");
+        }
+        match &mut self.stream {
+            None if now_ms >= self.retry_at_ms => self.open(now_ms),
+            None => {}
+            Some(stream) if now_ms.saturating_sub(stream.heard_at_ms) > SILENCE_MS => {
+                host::log(
+                    LogLevel::Warn,
+                    "the control plane fell silent: stream dropped",
+                );
+                host::cancel_stream(stream.token);
+                self.stream = None;
+                self.retry_at_ms = now_ms;
+            }
+            Some(stream) => {
+                stream.send_usage(now_ms);
+                if now_ms.saturating_sub(stream.sent_at_ms) >= HEARTBEAT_MS {
+                    stream.send(Up::Heartbeat(Heartbeat {}), now_ms);
+                }
+            }
+        }
+        new
+    }
+
+    fn open(&mut self, now_ms: i64) {
+        self.retry_at_ms = now_ms.saturating_add(RETRY_MS);
+        let Some(token) = host::open_stream(&self.config.policy_cluster, SERVICE, METHOD) else {
+            host::error("the policy cluster of the plugin configuration does not exist");
+            return;
+        };
+        let mut stream = Stream {
+            token,
+            heard_at_ms: now_ms,
+            sent_at_ms: now_ms,
+            sent_through: None,
+            hole: None,
+        };
+        let version = Version::read().unwrap_or_default();
+        let hello = Hello {
+            node_id: self.config.node_id.clone(),
+            boot_id: shared::boot_id(&self.config.node_id, host::now_nanos()),
+            epoch: version.epoch,
+            version: version.number,
+        };
+        stream.send(Up::Hello(hello), now_ms);
+        self.stream = Some(stream);
+    }
+
+    /// The stream has ended; the next tick after a pause opens another.
+    pub(crate) fn on_close(&mut self, token: u32, status: u32, now_ms: i64) {
+        if self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.token == token)
+        {
+            host::log(
+                LogLevel::Warn,
+                &format!("policy stream closed: gRPC status {status}"),
+            );
+            self.stream = None;
+            self.retry_at_ms = now_ms.saturating_add(RETRY_MS);
+        }
+    }
+
+    /// A message from the control plane.
+    pub(crate) fn on_message(&mut self, token: u32, size: usize, now_ms: i64) {
+        let bytes = host::buffer(BufferType::GrpcReceiveBuffer, size);
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.token == token) else {
+            return;
+        };
+        stream.heard_at_ms = now_ms;
+        let kind = match ControlMessage::decode(bytes.as_slice()) {
+            Ok(message) => message.kind,
+            Err(error) => {
+                host::error(&format!(
+                    "message of the control plane is unusable: {error}"
+                ));
+                return;
+            }
+        };
+        match kind {
+            Some(Down::Welcome(welcome)) => {
+                outbox::acknowledge(welcome.acknowledged_sequence);
+                stream.sent_through = Some(welcome.acknowledged_sequence);
+            }
+            Some(Down::UsageAck(ack)) => outbox::acknowledge(ack.sequence),
+            Some(Down::Spent(spent)) => {
+                for limit in spent.limits {
+                    counters::set_others(&limit.limit_id, limit.window_start_ms, limit.amount);
+                }
+            }
+            Some(Down::PolicyUpdate(update)) => {
+                if let Some(applied) = apply(update) {
+                    stream.send(Up::PolicyApplied(applied), now_ms);
+                }
+            }
+            // Heartbeats have done their work above; a kind of a later version is not for us.
+            Some(Down::Heartbeat(_)) | None => {}
+        }
+    }
+}
+
+impl Stream {
+    fn send(&mut self, kind: Up, now_ms: i64) {
+        let message = FilterMessage { kind: Some(kind) };
+        if host::send_on_stream(self.token, &message.encode_to_vec()) {
+            self.sent_at_ms = now_ms;
+        }
+    }
+
+    fn send_usage(&mut self, now_ms: i64) {
+        let Some(mut through) = self.sent_through else {
+            return;
+        };
+        let last = outbox::last();
+        for _ in 0..BATCHES_PER_TICK {
+            let mut records = Vec::new();
+            let end = last.min(through.saturating_add(BATCH_RECORDS));
+            while through < end {
+                let sequence = through.saturating_add(1);
+                match outbox::get(sequence) {
+                    Some(record) => records.push(record),
+                    None if self.is_lost(sequence, now_ms) => {
+                        host::error(&format!("usage record {sequence} is lost"));
+                    }
+                    None => break,
+                }
+                through = sequence;
+            }
+            self.sent_through = Some(through);
+            if records.is_empty() {
+                return;
+            }
+            self.send(Up::UsageBatch(v1::UsageBatch { records }), now_ms);
+        }
+    }
+
+    /// Has this number been without a record for too long?
+    fn is_lost(&mut self, sequence: u64, now_ms: i64) -> bool {
+        match self.hole {
+            Some((hole, since_ms)) if hole == sequence => now_ms.saturating_sub(since_ms) > HOLE_MS,
+            _ => {
+                self.hole = Some((sequence, now_ms));
+                false
+            }
+        }
+    }
+}
+
+/// Writes a part of an update into shared data; after the last part the update is in force.
+fn apply(update: v1::PolicyUpdate) -> Option<PolicyApplied> {
+    let v1::PolicyUpdate {
+        epoch,
+        version,
+        entries,
+        removed,
+        last,
+    } = update;
+    let current = Version::read().unwrap_or_default();
+    if epoch != current.epoch && epoch != current.incoming {
+        Version {
+            incoming: epoch,
+            ..current
+        }
+        .write();
+    }
+    for entry in entries {
+        // Counters first: an entry is in force the moment it is written.
+        match limits_of(&entry) {
+            Ok(limits) => limits.iter().for_each(|limit| counters::create(limit)),
+            Err(error) => {
+                host::error(&format!("policy entry {} is refused: {error}", entry.key));
+                shared::write_entry(epoch, &entry.key, &[]);
+                continue;
+            }
+        }
+        shared::write_entry(epoch, &entry.key, &entry.value);
+    }
+    for key in removed {
+        shared::write_entry(epoch, &key, &[]);
+    }
+    last.then(|| {
+        Version {
+            epoch,
+            number: version,
+            incoming: 0,
+        }
+        .write();
+        PolicyApplied { epoch, version }
+    })
+}
+
+/// The ids of an entry's limits. `Err`: workers could not use the entry.
+fn limits_of(entry: &v1::PolicyEntry) -> Result<Vec<String>, String> {
+    let bytes = entry.value.as_slice();
+    if entry.key.starts_with("key/") {
+        let key = v1::VirtualKey::decode(bytes).map_err(|error| error.to_string())?;
+        let key = VirtualKey::try_from(key).map_err(|error| error.to_string())?;
+        let of_configs = key
+            .provider_configs
+            .into_iter()
+            .flat_map(|config| config.limits);
+        Ok(key
+            .limits
+            .into_iter()
+            .chain(of_configs)
+            .map(|limit| limit.id)
+            .collect())
+    } else if entry.key.starts_with("owner/") {
+        let owner = v1::Owner::decode(bytes).map_err(|error| error.to_string())?;
+        let owner = Owner::try_from(owner).map_err(|error| error.to_string())?;
+        Ok(owner.limits.into_iter().map(|limit| limit.id).collect())
+    } else {
+        Ok(Vec::new())
+    }
+}
