@@ -133,31 +133,52 @@ pub fn dialect_of(path: &[u8]) -> WireFormat {
     }
 }
 
-/// Query parameters that carry a credential at some vendor, without separators and in lower case.
-const CREDENTIAL_PARAMETERS: [&str; 5] = ["key", "apikey", "xgoogapikey", "accesstoken", "token"];
+/// Query parameters that carry a credential at some vendor, and the headers that do, without
+/// separators and in lower case.
+const CREDENTIAL_PARAMETERS: [&str; 8] = [
+    "key",
+    "apikey",
+    "xapikey",
+    "xgoogapikey",
+    "xbfvk",
+    "authorization",
+    "accesstoken",
+    "token",
+];
 
-/// The query without the pairs that carry a credential (`key=`, `api_key=`, ...), in whatever
-/// spelling: the caller's credential must not travel on to the provider. Other pairs stay byte for
-/// byte. An empty result means that the `?` goes too.
+/// How a virtual key starts, without separators and in lower case.
+const VIRTUAL_KEY: &[u8] = b"skbf";
+
+/// The query without the pairs that carry a credential (`key=`, `api_key=`, ..., or a virtual key
+/// under whatever name), in whatever spelling: the caller's credential must not travel on to the
+/// provider. Other pairs stay byte for byte. An empty result means that the `?` goes too.
 pub fn query_without_credentials(query: &[u8]) -> Vec<u8> {
     let kept: Vec<&[u8]> = query
         .split(|&byte| byte == b'&')
         // Some servers also split at semicolons.
-        .filter(|pair| !pair.split(|&byte| byte == b';').any(names_a_credential))
+        .filter(|pair| !pair.split(|&byte| byte == b';').any(carries_a_credential))
         .collect();
     kept.join(&b'&')
 }
 
-fn names_a_credential(pair: &[u8]) -> bool {
-    let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
-    let name: Vec<u8> = percent_decode(name)
-        .into_iter()
-        .filter(u8::is_ascii_alphanumeric)
-        .map(|byte| byte.to_ascii_lowercase())
-        .collect();
+fn carries_a_credential(pair: &[u8]) -> bool {
+    let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
+        Some(equals) => pair.split_at(equals),
+        None => (pair, &b""[..]),
+    };
+    let plain = |text| -> Vec<u8> {
+        percent_decode(text)
+            .into_iter()
+            .filter(u8::is_ascii_alphanumeric)
+            .map(|byte| byte.to_ascii_lowercase())
+            .collect()
+    };
+    let name = plain(name);
     CREDENTIAL_PARAMETERS
         .iter()
         .any(|parameter| parameter.as_bytes() == name)
+        || name.starts_with(VIRTUAL_KEY)
+        || plain(value).starts_with(VIRTUAL_KEY)
 }
 
 /// Decodes `%XX`; anything else stays as it is.
@@ -272,6 +293,8 @@ mod tests {
             ("%6bey=a&%61pi%5Fkey=b&c", "c"),
             ("x=1;key=a&y=2", "y=2"),
             ("key", ""),
+            ("x-api-key=a&X-BF-VK=b&authorization=c&d", "d"),
+            ("anything=sk-bf-abc&SK%2Dbf-abc&q=1", "q=1"),
             ("monkey=1&keys=2", "monkey=1&keys=2"),
             ("a=key&%zz=1&%", "a=key&%zz=1&%"),
             ("", ""),

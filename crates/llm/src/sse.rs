@@ -307,6 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn only_one_line_feed_belongs_to_a_carriage_return() {
+        let mut decoder = Decoder::default();
+        let mut input: &[u8] = b"data: a\r\n\r\n\n";
+        assert_eq!(decoder.next_block(&mut input), Some(Block::Event(b"a")));
+        assert_eq!(input, b"\n");
+        assert_eq!(decoder.next_block(&mut input), Some(Block::Blank));
+        let mut input: &[u8] = b"\r";
+        assert_eq!(decoder.next_block(&mut input), Some(Block::Blank));
+        let mut input: &[u8] = b"\n\n";
+        assert_eq!(decoder.next_block(&mut input), Some(Block::LineFeed));
+        assert_eq!(decoder.next_block(&mut input), Some(Block::Blank));
+    }
+
+    #[test]
     fn a_line_feed_that_comes_late_is_reported_as_part_of_the_block_before() {
         let mut decoder = Decoder::default();
         let mut input: &[u8] = b"data: a\r\n\r";

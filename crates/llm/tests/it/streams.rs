@@ -157,6 +157,23 @@ fn running_usage_counts_only_once_the_stream_is_over() {
 }
 
 #[test]
+fn an_anthropic_stream_is_complete_with_its_stop_reason_and_not_before() {
+    let event = |reason: &str| {
+        format!(
+            "data: {{\"type\":\"message_start\",\"message\":{{\"usage\":{{\"input_tokens\":3}}}}}}\n\n\
+             data: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":{reason}}},\
+             \"usage\":{{\"output_tokens\":4}}}}\n\n"
+        )
+    };
+    let metered = |stream: &str| run(Endpoint::Messages, false, [stream.as_bytes()]).0;
+    let open = metered(&event("null"));
+    assert_eq!((open.complete, open.usage.output_tokens), (false, Some(4)));
+    assert!(metered(&event("\"end_turn\"")).complete);
+    let stopped = event("null") + "data: {\"type\":\"message_stop\"}\n\n";
+    assert!(metered(&stopped).complete);
+}
+
+#[test]
 fn unusable_usage_is_an_error_and_never_zero() {
     for (bad, field) in [
         ("-1", "prompt_tokens"),
