@@ -1,0 +1,89 @@
+//! What every part of the running control plane shares, built once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::{self, Db, Tx};
+use crate::policy_sync::Hub;
+use crate::providers::EnvoyFiles;
+use crate::random::{Ids, Random, RandomError};
+use crate::secrets::SealingKey;
+
+/// The running control plane.
+pub struct App {
+    /// The configuration it was started with.
+    pub config: Config,
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Chance.
+    pub random: Random,
+    /// Seals secrets at rest.
+    pub sealing_key: SealingKey,
+    /// Whose turn it is to write Envoy's files.
+    pub envoy_files: EnvoyFiles,
+    /// What is published to the filters, and who they are.
+    pub policy_sync: Hub,
+    /// Wakes the publisher after a change of policy was committed. A wake-up that comes while the
+    /// publisher is busy is kept.
+    pub policy_changed: Notify,
+    policy_published: AtomicBool,
+    stopping: watch::Sender<bool>,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(config: Config, db: Db, clock: Clock, sealing_key: SealingKey) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            db,
+            clock,
+            random: Random::default(),
+            sealing_key,
+            envoy_files: EnvoyFiles::default(),
+            policy_sync: Hub::default(),
+            policy_changed: Notify::new(),
+            policy_published: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
+        })
+    }
+
+    /// A source of new ids for one request.
+    pub fn ids(&self) -> Result<Ids, RandomError> {
+        self.random.ids(self.clock.now_ms())
+    }
+
+    /// Commits a change of policy and wakes the publisher. Every mutation of policy ends here.
+    pub async fn commit_policy(&self, tx: Tx) -> Result<(), db::Error> {
+        tx.commit().await?;
+        self.policy_changed.notify_one();
+        Ok(())
+    }
+
+    /// Called by the publisher once the first policy is compiled; until then `/readyz` says no.
+    pub fn set_policy_published(&self) {
+        self.policy_published.store(true, Ordering::Release);
+    }
+
+    /// Whether policy has been compiled since the start.
+    pub fn policy_published(&self) -> bool {
+        self.policy_published.load(Ordering::Acquire)
+    }
+
+    /// Tells everything that runs to come to an end.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Returns when the process is asked to stop; long-lived streams and loops select on this.
+    pub async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives in `self`, so waiting cannot fail while we hold it.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}

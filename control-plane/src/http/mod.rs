@@ -1,0 +1,11 @@
+//! What every resource needs of HTTP. No domain word in here.
+
+pub mod field;
+pub mod json;
+pub mod number;
+mod objects;
+pub mod page;
+pub mod params;
+pub mod reply;
+pub mod request_id;
+pub mod timestamp;

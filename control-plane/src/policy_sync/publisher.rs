@@ -1,0 +1,83 @@
+//! Keeps what is published equal to what is committed.
+//!
+//! A change made by this process wakes the publisher at once; changes of other replicas are seen by
+//! looking once a second. Only what a change touches is compiled again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::entries::Entries;
+use super::load;
+use super::retry::until_ok;
+use crate::app::App;
+use crate::error::Error;
+use crate::policy_changes;
+use crate::random::RandomError;
+use crate::usage::spent;
+
+/// How long a change of another replica can stay unseen.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How far the publisher has read.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// In `policy_changes`.
+    sequence: i64,
+    /// In `limit_usage`.
+    revision: i64,
+}
+
+/// Publishes until the process stops.
+pub async fn run(app: Arc<App>) {
+    let publish = async {
+        let mut seen = until_ok("compile policy", || publish_everything(&app)).await;
+        app.set_policy_published();
+        loop {
+            // Either way there is a look at the database; which one it was does not matter.
+            let _ = tokio::time::timeout(LOOK_EVERY, app.policy_changed.notified()).await;
+            seen = until_ok("publish policy", || publish_changes(&app, seen)).await;
+        }
+    };
+    tokio::select! {
+        () = publish => {}
+        () = app.stopped() => {}
+    }
+}
+
+async fn publish_everything(app: &App) -> Result<Seen, Error> {
+    let epoch = new_epoch(app)?;
+    let mut tx = app.db.begin_read().await?;
+    let sequence = policy_changes::latest(&mut tx).await?;
+    let revision = spent::latest(&mut tx).await?;
+    let entries = Entries::new(epoch, load::everything(&mut tx).await?);
+    tracing::info!(entries = entries.len(), "policy compiled");
+    app.policy_sync.published.send_replace(Some(entries));
+    Ok(Seen { sequence, revision })
+}
+
+/// Not zero, which means "none" on the wire.
+fn new_epoch(app: &App) -> Result<u64, RandomError> {
+    let mut bytes = [0; 8];
+    app.random.fill(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes).max(1))
+}
+
+async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
+    let mut tx = app.db.begin_read().await?;
+    let changes = policy_changes::since(&mut tx, seen.sequence).await?;
+    let revision = spent::latest(&mut tx).await?;
+    if revision != seen.revision {
+        app.policy_sync.spent.send_replace(());
+    }
+    let Some(last) = changes.last() else {
+        return Ok(Seen { revision, ..seen });
+    };
+    let sequence = last.sequence;
+    let changed = load::touched(&mut tx, &changes).await?;
+    app.policy_sync.published.send_if_modified(|published| {
+        published
+            .as_mut()
+            .is_some_and(|entries| entries.apply(changed))
+    });
+    Ok(Seen { sequence, revision })
+}

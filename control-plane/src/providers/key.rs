@@ -1,0 +1,146 @@
+//! Provider keys: what a provider charges us by.
+//!
+//! A key's value comes in and never goes out again: it is stored encrypted and shown by its last four
+//! characters. Of a provider's active keys the one with the greatest weight is used.
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::http::field::Field;
+use crate::http::number::Number;
+use crate::invalid::Invalid;
+use crate::random::Ids;
+use crate::secrets::Secret;
+use crate::{name, weight};
+
+/// Longest value, characters: more would not fit into a request's headers.
+const MAX_VALUE: usize = 8_192;
+
+/// A provider key, without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// UUIDv7.
+    pub id: String,
+    /// Unique within the provider.
+    pub name: String,
+    /// The end of the value; empty for a short one.
+    pub last4: String,
+    /// Parts per million.
+    pub weight_ppm: u32,
+    /// An inactive key is never used.
+    pub is_active: bool,
+    /// Milliseconds since the Unix epoch.
+    pub created_at_ms: i64,
+    /// Milliseconds since the Unix epoch.
+    pub updated_at_ms: i64,
+}
+
+/// A provider key as a request gives it. What a change leaves out stays as it is.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub struct KeyChange {
+    /// Unique within the provider. Default: `key-` and a number.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    name: Field<String>,
+    /// The key as the provider gave it; required for a new one. It is never shown again.
+    #[serde(default, deserialize_with = "hidden")]
+    #[schema(value_type = Option<String>, write_only)]
+    value: Field<Secret>,
+    /// Of the active keys the one with the greatest weight is used; 0 to 1000, default 1.
+    #[serde(default)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1000)]
+    weight: Field<Number>,
+    /// Default true.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    is_active: Field<bool>,
+}
+
+fn hidden<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Field<Secret>, D::Error> {
+    Ok(match Field::<String>::deserialize(deserializer)? {
+        Field::Absent => Field::Absent,
+        Field::Null => Field::Null,
+        Field::Value(text) => Field::Value(Secret::new(text)),
+    })
+}
+
+impl KeyChange {
+    /// The new key and its value. `taken` are the names of the provider's other keys.
+    pub fn create(self, taken: &[String], ids: &mut Ids) -> Result<(Key, Secret), Invalid> {
+        let name = (1_u32..).map(|number| format!("key-{number}"));
+        let blank = Key {
+            id: ids.make(),
+            name: name
+                .into_iter()
+                .find(|name| !taken.contains(name))
+                .unwrap_or_default(),
+            last4: String::new(),
+            weight_ppm: weight::WHOLE_PPM,
+            is_active: true,
+            created_at_ms: ids.now_ms(),
+            updated_at_ms: ids.now_ms(),
+        };
+        let (key, value) = self.apply(blank, taken, ids.now_ms())?;
+        let value = value.ok_or_else(|| Invalid::field("value", "is required"))?;
+        Ok((key, value))
+    }
+
+    /// The key after the change, and its value if that is new.
+    pub fn apply(
+        self,
+        key: Key,
+        taken: &[String],
+        now_ms: i64,
+    ) -> Result<(Key, Option<Secret>), Invalid> {
+        let value = match self.value {
+            Field::Absent => None,
+            Field::Null => {
+                let message = "cannot be removed; delete the key, or set `is_active` to false";
+                return Err(Invalid::field("value", message));
+            }
+            Field::Value(value) => {
+                check_value(&value)?;
+                Some(value)
+            }
+        };
+        let name = self.name.or_keep(Some(key.name)).unwrap_or_default();
+        name::check(&name)?;
+        if taken.contains(&name) {
+            return Err(Invalid::field(
+                "name",
+                "another key of this provider has this name",
+            ));
+        }
+        let weight_ppm = match self.weight {
+            Field::Absent => key.weight_ppm,
+            Field::Null => weight::WHOLE_PPM,
+            Field::Value(number) => weight::parse(&number)?,
+        };
+        let key = Key {
+            name,
+            last4: value.as_ref().map_or(key.last4, Secret::last4),
+            weight_ppm,
+            is_active: self.is_active.or_keep_value(key.is_active, true),
+            updated_at_ms: now_ms,
+            id: key.id,
+            created_at_ms: key.created_at_ms,
+        };
+        Ok((key, value))
+    }
+}
+
+/// A value ends up in a header as it is.
+fn check_value(value: &Secret) -> Result<(), Invalid> {
+    let text = value.expose();
+    let fault = |message| Err(Invalid::field("value", message));
+    if text.is_empty() {
+        fault("must not be empty")
+    } else if text.len() > MAX_VALUE {
+        fault("must have at most 8192 characters")
+    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        fault("must have visible ASCII characters only, without spaces or line breaks")
+    } else {
+        Ok(())
+    }
+}

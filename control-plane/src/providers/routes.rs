@@ -1,0 +1,331 @@
+//! `/api/providers`
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::store::{self, Refused};
+use super::write_envoy_files;
+use super::{BaseProviderType, Change, Key, Provider, Surroundings, key_routes};
+use crate::app::App;
+use crate::auth::Admin;
+use crate::db::{self, Tx};
+use crate::error::{Error, Problem};
+use crate::http::json::Json;
+use crate::http::number::Number;
+use crate::http::page::PageRequest;
+use crate::http::params::Query;
+use crate::http::reply::{Created, Ok as Reply};
+use crate::http::timestamp::Timestamp;
+use crate::invalid::Invalid;
+use crate::policy_changes::{self, Kind};
+use crate::{virtual_keys, weight};
+
+/// The routes of providers and their keys.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show, update, remove))
+        .merge(key_routes::routes())
+}
+
+/// A provider as the API shows it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Provider)]
+struct View {
+    name: String,
+    custom_provider_config: KindView,
+    network_config: NetworkView,
+    keys: Vec<KeyView>,
+    status: Status,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderKind)]
+struct KindView {
+    base_provider_type: BaseProviderType,
+    is_key_less: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderNetwork)]
+struct NetworkView {
+    base_url: String,
+    allow_private_network: bool,
+}
+
+/// Whether requests can be sent to a provider.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    /// They can.
+    Ready,
+    /// It has no active key, so requests for it are refused.
+    NoActiveKey,
+}
+
+/// A provider key as the API shows it: never with its value.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderKey)]
+pub(super) struct KeyView {
+    id: String,
+    name: String,
+    /// The last four characters of the value; empty for a short one.
+    last4: String,
+    #[schema(value_type = f64)]
+    weight: Number,
+    is_active: bool,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderList)]
+struct ListView {
+    providers: Vec<View>,
+    /// Entries in this answer.
+    count: usize,
+    /// Entries there are.
+    total_count: i64,
+    limit: u32,
+    offset: u32,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderOnly)]
+struct ShowView {
+    provider: View,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderChanged)]
+struct ChangedView {
+    message: &'static str,
+    provider: View,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderDeleted)]
+struct DeletedView {
+    message: &'static str,
+}
+
+/// List providers, by name.
+#[utoipa::path(
+    get, path = "/api/providers", tag = "Providers",
+    params(PageRequest),
+    responses((status = 200, body = ListView), (status = 400, body = Problem)),
+)]
+async fn list(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Query(request): Query<PageRequest>,
+) -> Result<Reply<ListView>, Error> {
+    let mut tx = app.db.begin_read().await?;
+    let page = store::page(&mut tx, &request).await?;
+    let mut providers = Vec::with_capacity(page.items.len());
+    for provider in page.items {
+        providers.push(view(&mut tx, provider).await?);
+    }
+    Ok(Reply(ListView {
+        count: providers.len(),
+        providers,
+        total_count: page.total,
+        limit: request.limit,
+        offset: request.offset,
+    }))
+}
+
+/// Configure a provider. When this answers, Envoy has been told.
+#[utoipa::path(
+    post, path = "/api/providers", tag = "Providers",
+    request_body = Change,
+    responses(
+        (status = 201, body = ChangedView),
+        (status = 400, body = Problem),
+        (status = 409, body = Problem, description = "The name is taken"),
+    ),
+)]
+async fn create(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Json(change): Json<Change>,
+) -> Result<Created<ChangedView>, Error> {
+    let mut ids = app.ids()?;
+    let (provider, keys) = change.create(surroundings(&app))?;
+    let mut tx = app.db.begin_write().await?;
+    store::insert(&mut tx, &provider).await?;
+    let mut taken = Vec::new();
+    for (index, change) in keys.into_iter().enumerate() {
+        let created = change.create(&taken, &mut ids);
+        let (key, value) = created.map_err(|fault| fault.within(&format!("keys[{index}]")))?;
+        key_routes::insert(&app, &mut tx, &provider.name, &key, &value).await?;
+        taken.push(key.name);
+    }
+    policy_changes::record(&mut tx, Kind::Provider, &provider.name).await?;
+    let shown = view(&mut tx, provider).await?;
+    app.commit_policy(tx).await?;
+    write_envoy_files(&app).await?;
+    Ok(Created {
+        location: format!("/api/providers/{}", shown.name),
+        body: ChangedView {
+            message: "Provider created",
+            provider: shown,
+        },
+    })
+}
+
+/// Show a provider.
+#[utoipa::path(
+    get, path = "/api/providers/{name}", tag = "Providers",
+    params(("name" = String, Path)),
+    responses((status = 200, body = ShowView), (status = 404, body = Problem)),
+)]
+async fn show(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Reply<ShowView>, Error> {
+    let mut tx = app.db.begin_read().await?;
+    let provider = find(&mut tx, &name).await?;
+    Ok(Reply(ShowView {
+        provider: view(&mut tx, provider).await?,
+    }))
+}
+
+/// Change a provider. What is left out stays. When this answers, Envoy has been told.
+#[utoipa::path(
+    put, path = "/api/providers/{name}", tag = "Providers",
+    params(("name" = String, Path)),
+    request_body = Change,
+    responses(
+        (status = 200, body = ChangedView),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem),
+    ),
+)]
+async fn update(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Json(change): Json<Change>,
+) -> Result<Reply<ChangedView>, Error> {
+    let mut tx = app.db.begin_write().await?;
+    let provider = find(&mut tx, &name).await?;
+    let provider = change.apply(provider, surroundings(&app))?;
+    store::update(&mut tx, &provider).await?;
+    policy_changes::record(&mut tx, Kind::Provider, &name).await?;
+    let provider = view(&mut tx, provider).await?;
+    app.commit_policy(tx).await?;
+    write_envoy_files(&app).await?;
+    Ok(Reply(ChangedView {
+        message: "Provider updated",
+        provider,
+    }))
+}
+
+/// Delete a provider with its keys. Refused while virtual keys have a config for it.
+#[utoipa::path(
+    delete, path = "/api/providers/{name}", tag = "Providers",
+    params(("name" = String, Path)),
+    responses(
+        (status = 200, body = DeletedView),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "Virtual keys use it"),
+    ),
+)]
+async fn remove(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Reply<DeletedView>, Error> {
+    let mut tx = app.db.begin_write().await?;
+    find(&mut tx, &name).await?;
+    let users = virtual_keys::store::count_using_provider(&mut tx, &name).await?;
+    if users > 0 {
+        return Err(Error::Conflict(Invalid::whole(format_args!(
+            "{users} virtual {} a provider config for `{name}`; remove it there first",
+            if users == 1 { "key has" } else { "keys have" },
+        ))));
+    }
+    store::delete(&mut tx, &name).await?;
+    policy_changes::record(&mut tx, Kind::Provider, &name).await?;
+    app.commit_policy(tx).await?;
+    write_envoy_files(&app).await?;
+    Ok(Reply(DeletedView {
+        message: "Provider deleted",
+    }))
+}
+
+/// The provider of this name, or the answer that there is none.
+pub(super) async fn find(tx: &mut Tx, name: &str) -> Result<Provider, Error> {
+    let found = store::find(tx, name).await?;
+    found.ok_or_else(|| Error::NotFound {
+        what: "provider",
+        id: name.to_owned(),
+    })
+}
+
+fn surroundings(app: &App) -> Surroundings {
+    Surroundings {
+        dev: app.config.dev,
+        now_ms: app.clock.now_ms(),
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NameTaken => Self::Conflict(Invalid::field("name", refused)),
+            Refused::Db(error) => error.into(),
+        }
+    }
+}
+
+async fn view(tx: &mut Tx, provider: Provider) -> Result<View, db::Error> {
+    let keys = store::keys(tx, &provider.name).await?;
+    let is_ready = provider.is_key_less || keys.iter().any(|key| key.is_active);
+    Ok(View {
+        custom_provider_config: KindView {
+            base_provider_type: provider.wire_format.into(),
+            is_key_less: provider.is_key_less,
+        },
+        network_config: NetworkView {
+            base_url: provider.base_url.to_string(),
+            allow_private_network: provider.allow_private_network,
+        },
+        name: provider.name,
+        keys: keys.into_iter().map(KeyView::from).collect(),
+        status: if is_ready {
+            Status::Ready
+        } else {
+            Status::NoActiveKey
+        },
+        created_at: Timestamp(provider.created_at_ms),
+        updated_at: Timestamp(provider.updated_at_ms),
+    })
+}
+
+impl From<Key> for KeyView {
+    fn from(key: Key) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            last4: key.last4,
+            weight: weight::number(key.weight_ppm),
+            is_active: key.is_active,
+            created_at: Timestamp(key.created_at_ms),
+            updated_at: Timestamp(key.updated_at_ms),
+        }
+    }
+}

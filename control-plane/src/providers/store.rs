@@ -1,0 +1,284 @@
+//! SQL of providers and their keys. One function per question.
+
+use reeve_policy::view::WireFormat;
+
+use super::{BaseUrl, Key, Provider, wire_format_name};
+use crate::db::{self, Tx};
+use crate::http::page::{Page, PageRequest};
+
+/// Why a provider or a key was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is a provider of this name.
+    #[error("there is a provider of this name already")]
+    NameTaken,
+    /// The database failed.
+    #[error(transparent)]
+    Db(db::Error),
+}
+
+impl From<db::Error> for Refused {
+    fn from(error: db::Error) -> Self {
+        if error.violates("providers_name_key") {
+            Self::NameTaken
+        } else {
+            Self::Db(error)
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct ProviderRow {
+    name: String,
+    wire_format: String,
+    base_url: String,
+    allow_private_network: bool,
+    is_key_less: bool,
+    created_at: i64,
+    updated_at: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct KeyRow {
+    id: String,
+    name: String,
+    last4: String,
+    weight_ppm: i64,
+    is_active: bool,
+    created_at: i64,
+    updated_at: i64,
+}
+
+/// Names of the configured providers, sorted.
+pub async fn names(tx: &mut Tx) -> Result<Vec<String>, db::Error> {
+    let rows: Vec<(String,)> = tx
+        .query("SELECT name FROM providers ORDER BY name")
+        .fetch_all()
+        .await?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
+}
+
+/// The provider of this name.
+pub async fn find(tx: &mut Tx, name: &str) -> Result<Option<Provider>, db::Error> {
+    let row: Option<ProviderRow> = tx
+        .query("SELECT * FROM providers WHERE name = $1")
+        .bind(name)
+        .fetch_optional()
+        .await?;
+    row.map(Provider::try_from).transpose()
+}
+
+/// Every provider, by name.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Provider>, db::Error> {
+    let rows: Vec<ProviderRow> = tx
+        .query("SELECT * FROM providers ORDER BY name")
+        .fetch_all()
+        .await?;
+    rows.into_iter().map(Provider::try_from).collect()
+}
+
+/// A part of the list of providers, by name.
+pub async fn page(tx: &mut Tx, request: &PageRequest) -> Result<Page<Provider>, db::Error> {
+    let pattern = request.search_pattern();
+    let (total,): (i64,) = tx
+        .query(
+            "SELECT COUNT(*) FROM providers
+             WHERE ($1 IS NULL OR LOWER(name) LIKE $1 ESCAPE '\\')",
+        )
+        .bind(pattern.as_deref())
+        .fetch_one()
+        .await?;
+    let rows: Vec<ProviderRow> = tx
+        .query(
+            "SELECT * FROM providers
+             WHERE ($1 IS NULL OR LOWER(name) LIKE $1 ESCAPE '\\')
+             ORDER BY name LIMIT $2 OFFSET $3",
+        )
+        .bind(pattern.as_deref())
+        .bind(i64::from(request.limit))
+        .bind(i64::from(request.offset))
+        .fetch_all()
+        .await?;
+    let items = rows
+        .into_iter()
+        .map(Provider::try_from)
+        .collect::<Result<_, _>>()?;
+    Ok(Page { items, total })
+}
+
+/// Stores a new provider.
+pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
+    tx.query(
+        "INSERT INTO providers (name, wire_format, base_url, allow_private_network, is_key_less,
+                                created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(provider.name.as_str())
+    .bind(wire_format_name(provider.wire_format))
+    .bind(provider.base_url.to_string())
+    .bind(provider.allow_private_network)
+    .bind(provider.is_key_less)
+    .bind(provider.created_at_ms)
+    .bind(provider.updated_at_ms)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Stores a provider that was changed.
+pub async fn update(tx: &mut Tx, provider: &Provider) -> Result<(), db::Error> {
+    tx.query(
+        "UPDATE providers SET wire_format = $2, base_url = $3, allow_private_network = $4,
+                              is_key_less = $5, updated_at = $6
+         WHERE name = $1",
+    )
+    .bind(provider.name.as_str())
+    .bind(wire_format_name(provider.wire_format))
+    .bind(provider.base_url.to_string())
+    .bind(provider.allow_private_network)
+    .bind(provider.is_key_less)
+    .bind(provider.updated_at_ms)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Deletes a provider with its keys; false: there was none.
+pub async fn delete(tx: &mut Tx, name: &str) -> Result<bool, db::Error> {
+    let deleted = tx
+        .query("DELETE FROM providers WHERE name = $1")
+        .bind(name)
+        .execute()
+        .await?;
+    Ok(deleted > 0)
+}
+
+/// The keys of a provider, oldest first.
+pub async fn keys(tx: &mut Tx, provider: &str) -> Result<Vec<Key>, db::Error> {
+    let rows: Vec<KeyRow> = tx
+        .query(
+            "SELECT id, name, last4, weight_ppm, is_active, created_at, updated_at
+             FROM provider_keys WHERE provider = $1 ORDER BY id",
+        )
+        .bind(provider)
+        .fetch_all()
+        .await?;
+    rows.into_iter().map(Key::try_from).collect()
+}
+
+/// The id and sealed value of the key that a provider's requests carry: of its active keys the
+/// heaviest, and of those the oldest.
+pub async fn key_in_use(
+    tx: &mut Tx,
+    provider: &str,
+) -> Result<Option<(String, String)>, db::Error> {
+    tx.query(
+        "SELECT id, sealed_value FROM provider_keys
+         WHERE provider = $1 AND is_active ORDER BY weight_ppm DESC, id LIMIT 1",
+    )
+    .bind(provider)
+    .fetch_optional()
+    .await
+}
+
+/// Stores a new key with its sealed value.
+pub async fn insert_key(
+    tx: &mut Tx,
+    provider: &str,
+    key: &Key,
+    sealed_value: &str,
+) -> Result<(), db::Error> {
+    tx.query(
+        "INSERT INTO provider_keys (id, provider, name, sealed_value, last4, weight_ppm, is_active,
+                                    created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(key.id.as_str())
+    .bind(provider)
+    .bind(key.name.as_str())
+    .bind(sealed_value)
+    .bind(key.last4.as_str())
+    .bind(i64::from(key.weight_ppm))
+    .bind(key.is_active)
+    .bind(key.created_at_ms)
+    .bind(key.updated_at_ms)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Stores a key that was changed, with its sealed value if that is new.
+pub async fn update_key(
+    tx: &mut Tx,
+    key: &Key,
+    sealed_value: Option<&str>,
+) -> Result<(), db::Error> {
+    tx.query(
+        "UPDATE provider_keys SET name = $2, sealed_value = COALESCE($3, sealed_value), last4 = $4,
+                                  weight_ppm = $5, is_active = $6, updated_at = $7
+         WHERE id = $1",
+    )
+    .bind(key.id.as_str())
+    .bind(key.name.as_str())
+    .bind(sealed_value)
+    .bind(key.last4.as_str())
+    .bind(i64::from(key.weight_ppm))
+    .bind(key.is_active)
+    .bind(key.updated_at_ms)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Deletes a key of a provider; false: there was none.
+pub async fn delete_key(tx: &mut Tx, provider: &str, id: &str) -> Result<bool, db::Error> {
+    let deleted = tx
+        .query("DELETE FROM provider_keys WHERE provider = $1 AND id = $2")
+        .bind(provider)
+        .bind(id)
+        .execute()
+        .await?;
+    Ok(deleted > 0)
+}
+
+impl TryFrom<ProviderRow> for Provider {
+    type Error = db::Error;
+
+    fn try_from(row: ProviderRow) -> Result<Self, db::Error> {
+        let wire_format = match row.wire_format.as_str() {
+            "openai" => WireFormat::OpenAi,
+            "anthropic" => WireFormat::Anthropic,
+            other => return Err(db::Error::corrupt("providers.wire_format", other)),
+        };
+        // Whether it may be private was judged when it was stored.
+        let base_url = BaseUrl::parse(&row.base_url, true)
+            .map_err(|error| db::Error::corrupt("providers.base_url", error))?;
+        Ok(Self {
+            name: row.name,
+            wire_format,
+            base_url,
+            allow_private_network: row.allow_private_network,
+            is_key_less: row.is_key_less,
+            created_at_ms: row.created_at,
+            updated_at_ms: row.updated_at,
+        })
+    }
+}
+
+impl TryFrom<KeyRow> for Key {
+    type Error = db::Error;
+
+    fn try_from(row: KeyRow) -> Result<Self, db::Error> {
+        let weight_ppm = u32::try_from(row.weight_ppm)
+            .map_err(|error| db::Error::corrupt("provider_keys.weight_ppm", error))?;
+        Ok(Self {
+            id: row.id,
+            name: row.name,
+            last4: row.last4,
+            weight_ppm,
+            is_active: row.is_active,
+            created_at_ms: row.created_at,
+            updated_at_ms: row.updated_at,
+        })
+    }
+}

@@ -1,0 +1,360 @@
+//! Providers through the router, down to Envoy's files.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Method, header};
+use serde_json::Value;
+
+use super::envoy::place;
+use super::{seed, store, watch_envoy_files, write_envoy_files};
+use crate::db::testing::on_every_database;
+use crate::policy_changes::{self, Kind};
+use crate::secrets::{SealingKey, Secret};
+use crate::testing::{Answer, Api, request};
+
+const PROVIDERS: &str = "/api/providers";
+const VALUE: &str = "sk-planted-0123456789";
+const OPENAI: &str = r#"{"name": "openai", "keys": [{"value": "sk-planted-0123456789"}]}"#;
+
+fn envoy_dir(api: &Api) -> PathBuf {
+    api.data_dir.path().join("envoy")
+}
+
+fn clusters(api: &Api) -> Vec<Value> {
+    let text = fs::read(envoy_dir(api).join("clusters.json")).unwrap();
+    let json: Value = serde_json::from_slice(&text).unwrap();
+    json["resources"].as_array().unwrap().clone()
+}
+
+/// The keys that Envoy has been given.
+fn secrets(api: &Api) -> Vec<String> {
+    let mut keys: Vec<String> = fs::read_dir(envoy_dir(api).join("secrets"))
+        .unwrap()
+        .map(|file| {
+            let json: Value =
+                serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap();
+            let secret = &json["resources"][0]["generic_secret"]["secret"]["inline_string"];
+            secret.as_str().unwrap().to_owned()
+        })
+        .collect();
+    keys.sort();
+    keys
+}
+
+fn virtual_host(api: &Api) -> Value {
+    let text = fs::read(envoy_dir(api).join("bootstrap.json")).unwrap();
+    let bootstrap: Value = serde_json::from_slice(&text).unwrap();
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let path = format!("{manager}/route_config/virtual_hosts/0");
+    bootstrap.pointer(&path).unwrap().clone()
+}
+
+async fn count(api: &Api, sql: &'static str) -> i64 {
+    let mut tx = api.app.db.begin_read().await.unwrap();
+    let (count,): (i64,) = tx.query(sql).fetch_one().await.unwrap();
+    count
+}
+
+async fn add_key(api: &Api, body: &str) -> Value {
+    api.post("/api/providers/openai/keys", body).await.ok(201)["key"].clone()
+}
+
+fn key_path(key: &Value) -> String {
+    format!("/api/providers/openai/keys/{}", key["id"].as_str().unwrap())
+}
+
+/// A request as `--dev` wants it: to a loopback name.
+async fn send_locally(api: &Api, method: Method, body: Option<&str>) -> Answer {
+    let mut request = request(method, PROVIDERS, body);
+    request
+        .headers_mut()
+        .insert(header::HOST, HeaderValue::from_static("localhost"));
+    api.send(request).await
+}
+
+on_every_database! {
+    async fn a_provider_is_made_changed_and_deleted(db: Db) {
+        let api = Api::new(db).await;
+        let answer = api.post(PROVIDERS, OPENAI).await;
+        let provider = answer.ok(201)["provider"].clone();
+        assert_eq!(answer.headers["location"], "/api/providers/openai");
+        assert_eq!(provider["custom_provider_config"]["base_provider_type"], "openai");
+        assert_eq!(provider["network_config"]["base_url"], "https://api.openai.com/v1");
+        assert_eq!(provider["keys"][0]["name"], "key-1");
+        assert_eq!(provider["keys"][0]["last4"], "6789");
+        assert_eq!(provider["status"], "ready");
+        assert_eq!(api.get("/api/providers/openai").await.ok(200)["provider"], provider);
+        let list = api.get("/api/providers?search=OPEN").await;
+        assert_eq!(list.ok(200)["providers"], Value::from(vec![provider.clone()]));
+
+        let body = r#"{"network_config": {"base_url": "https://proxy.example/openai/v1/"}}"#;
+        let changed = api.put("/api/providers/openai", body).await;
+        let changed = &changed.ok(200)["provider"];
+        assert_eq!(changed["network_config"]["base_url"], "https://proxy.example/openai/v1");
+        assert_eq!(changed["keys"], provider["keys"]);
+
+        api.delete("/api/providers/openai").await.ok(200);
+        for answer in [
+            api.get("/api/providers/openai").await,
+            api.put("/api/providers/openai", "{}").await,
+            api.delete("/api/providers/openai").await,
+            api.get("/api/providers/openai/keys").await,
+            api.post("/api/providers/openai/keys", r#"{"value": "sk-new"}"#).await,
+        ] {
+            answer.problem(404);
+        }
+        assert_eq!(count(&api, "SELECT COUNT(*) FROM provider_keys").await, 0);
+        let mut tx = api.app.db.begin_read().await.unwrap();
+        let changes = policy_changes::since(&mut tx, 0).await.unwrap();
+        assert_eq!(changes.len(), 3);
+        assert!(changes.iter().all(|c| c.kind == Kind::Provider && c.entity_id == "openai"));
+    }
+
+    async fn envoy_knows_a_provider_when_the_answer_is_sent(db: Db) {
+        let api = Api::new(db).await;
+        api.post(PROVIDERS, OPENAI).await.ok(201);
+        assert_eq!(clusters(&api)[0]["name"], "provider_openai");
+        assert_eq!(clusters(&api)[0]["metadata"]["filter_metadata"]["reeve"]["base_path"], "/v1");
+        assert_eq!(secrets(&api), [VALUE]);
+
+        let body = r#"{"network_config": {"base_url": "https://proxy.example"}}"#;
+        api.put("/api/providers/openai", body).await.ok(200);
+        assert_eq!(clusters(&api)[0]["metadata"]["filter_metadata"]["reeve"]["host"], "proxy.example");
+        assert_eq!(secrets(&api), [VALUE]);
+
+        api.delete("/api/providers/openai").await.ok(200);
+        assert!(clusters(&api).is_empty());
+        assert!(secrets(&api).is_empty());
+    }
+
+    async fn of_the_active_keys_the_heaviest_is_used(db: Db) {
+        let api = Api::new(db).await;
+        api.post(PROVIDERS, OPENAI).await.ok(201);
+        let light = add_key(&api, r#"{"value": "sk-light", "weight": 0.5}"#).await;
+        assert_eq!(secrets(&api), [VALUE]);
+        let heavy = add_key(&api, r#"{"name": "heavy", "value": "sk-heavy", "weight": 1.5}"#).await;
+        assert_eq!(secrets(&api), ["sk-heavy"]);
+        assert_eq!(light["name"], "key-2");
+
+        api.put(&key_path(&heavy), r#"{"is_active": false}"#).await.ok(200);
+        assert_eq!(secrets(&api), [VALUE]);
+        api.put(&key_path(&light), r#"{"weight": 3, "value": "sk-light-rotated"}"#).await.ok(200);
+        assert_eq!(secrets(&api), ["sk-light-rotated"]);
+        api.delete(&key_path(&light)).await.ok(200);
+        assert_eq!(secrets(&api), [VALUE]);
+
+        let keys = api.get("/api/providers/openai/keys").await;
+        assert_eq!(keys.ok(200)["count"], 2);
+        api.get(&key_path(&light)).await.problem(404);
+        api.delete(&key_path(&light)).await.problem(404);
+        api.put(&key_path(&light), "{}").await.problem(404);
+    }
+
+    async fn without_an_active_key_envoy_gets_no_cluster(db: Db) {
+        let api = Api::new(db).await;
+        api.post(PROVIDERS, r#"{"name": "openai"}"#).await.ok(201);
+        assert!(clusters(&api).is_empty());
+        let status = api.get("/api/providers/openai").await.ok(200)["provider"]["status"].clone();
+        assert_eq!(status, "no_active_key");
+        let key = add_key(&api, r#"{"value": "sk-new"}"#).await;
+        assert_eq!(clusters(&api).len(), 1);
+        api.put(&key_path(&key), r#"{"is_active": false}"#).await.ok(200);
+        assert!(clusters(&api).is_empty());
+
+        let body = r#"{"custom_provider_config": {"is_key_less": true}}"#;
+        let provider = api.put("/api/providers/openai", body).await;
+        assert_eq!(provider.ok(200)["provider"]["status"], "ready");
+        assert_eq!(clusters(&api).len(), 1);
+        assert!(secrets(&api).is_empty());
+    }
+
+    async fn a_key_is_never_shown_and_never_stored_in_the_clear(db: Db) {
+        let api = Api::new(db).await;
+        let created = api.post(PROVIDERS, OPENAI).await;
+        let key = created.json["provider"]["keys"][0].clone();
+        for answer in [
+            created,
+            api.get(PROVIDERS).await,
+            api.get("/api/providers/openai").await,
+            api.get("/api/providers/openai/keys").await,
+            api.get(&key_path(&key)).await,
+            api.put(&key_path(&key), r#"{"value": "sk-planted-9999999999"}"#).await,
+        ] {
+            assert!(!answer.text.contains("sk-planted"), "{}", answer.text);
+        }
+        let plain = "SELECT COUNT(*) FROM provider_keys WHERE sealed_value LIKE '%planted%'";
+        assert_eq!(count(&api, plain).await, 0);
+    }
+
+    async fn a_key_sealed_with_another_encryption_key_is_an_error_of_ours(db: Db) {
+        let api = Api::new(db).await;
+        api.post(PROVIDERS, OPENAI).await.ok(201);
+        let other = SealingKey::new(&[8; 32]).unwrap();
+        let sealed = other
+            .seal(&api.app.random, place("k"), &Secret::new("x"))
+            .unwrap();
+        let mut tx = api.app.db.begin_write().await.unwrap();
+        tx.query("UPDATE provider_keys SET sealed_value = $1")
+            .bind(sealed)
+            .execute()
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        assert!(write_envoy_files(&api.app).await.is_err());
+        assert_eq!(secrets(&api), [VALUE], "what Envoy has stays");
+    }
+
+    async fn a_malformed_provider_is_refused_by_field(db: Db) {
+        let api = Api::new(db).await;
+        for (body, field) in [
+            ("{}", "name"),
+            (r#"{"name": "OpenAI"}"#, "name"),
+            (r#"{"name": "a/b"}"#, "name"),
+            (r#"{"name": "1a"}"#, "name"),
+            (r#"{"name": ""}"#, "name"),
+            (r#"{"name": "mine"}"#, "custom_provider_config.base_provider_type"),
+            (
+                r#"{"name": "mine", "custom_provider_config": {"base_provider_type": "cohere"}}"#,
+                "custom_provider_config.base_provider_type",
+            ),
+            (
+                r#"{"name": "mine", "custom_provider_config": {"base_provider_type": "openai"}}"#,
+                "network_config.base_url",
+            ),
+            (
+                r#"{"name": "openai", "custom_provider_config": {"base_provider_type": "anthropic"}}"#,
+                "custom_provider_config.base_provider_type",
+            ),
+            (
+                r#"{"name": "openai", "network_config": {"base_url": "http://127.0.0.1:1"}}"#,
+                "network_config.base_url",
+            ),
+            (
+                r#"{"name": "openai", "network_config": {"base_url": "http://169.254.169.254",
+                    "allow_private_network": true}}"#,
+                "network_config.base_url",
+            ),
+            (r#"{"name": "openai", "network_config": {"proxy": "x"}}"#, "network_config.proxy"),
+            (r#"{"name": "openai", "keys": [{"value": "k"}, {}]}"#, "keys[1].value"),
+            (r#"{"name": "openai", "keys": [{"value": ""}]}"#, "keys[0].value"),
+            (r#"{"name": "openai", "keys": [{"value": "a b"}]}"#, "keys[0].value"),
+            (r#"{"name": "openai", "keys": [{"value": "a\r\nx-evil: 1"}]}"#, "keys[0].value"),
+            (r#"{"name": "openai", "keys": [{"value": "k", "weight": -1}]}"#, "keys[0].weight"),
+            (
+                r#"{"name": "openai", "keys": [{"name": "a", "value": "k"}, {"name": "a", "value": "l"}]}"#,
+                "keys[1].name",
+            ),
+        ] {
+            assert_eq!(api.post(PROVIDERS, body).await.problem(400), field, "{body}");
+        }
+        assert_eq!(count(&api, "SELECT COUNT(*) FROM providers").await, 0);
+        assert_eq!(count(&api, "SELECT COUNT(*) FROM policy_changes").await, 0);
+    }
+
+    async fn a_name_is_taken_once_and_never_changes(db: Db) {
+        let api = Api::new(db).await;
+        api.post(PROVIDERS, OPENAI).await.ok(201);
+        assert_eq!(api.post(PROVIDERS, OPENAI).await.problem(409), "name");
+        let path = "/api/providers/openai";
+        assert_eq!(api.put(path, r#"{"name": "other"}"#).await.problem(400), "name");
+        assert_eq!(api.put(path, r#"{"keys": []}"#).await.problem(400), "keys");
+        api.put(path, r#"{"name": "openai"}"#).await.ok(200);
+    }
+
+    async fn the_name_bifrost_uses_for_the_name_is_understood(db: Db) {
+        let api = Api::new(db).await;
+        let answer = api.post(PROVIDERS, r#"{"provider": "anthropic"}"#).await;
+        assert_eq!(answer.ok(201)["provider"]["name"], "anthropic");
+        let both = r#"{"provider": "openai", "name": "openai"}"#;
+        api.post(PROVIDERS, both).await.problem(400);
+    }
+
+    async fn a_provider_on_a_private_network_needs_permission_or_dev(db: Db) {
+        let body = r#"{"name": "vllm", "network_config": {"base_url": "http://10.0.0.7:8000/v1"},
+            "custom_provider_config": {"base_provider_type": "openai", "is_key_less": true}}"#;
+        let api = Api::with_config(db, |config| config.dev = true).await;
+        send_locally(&api, Method::POST, Some(body)).await.ok(201);
+        let strict = Api::new(api.app.db.clone()).await;
+        let change = r#"{"network_config": {"base_url": "http://10.0.0.8:8000/v1"}}"#;
+        let path = "/api/providers/vllm";
+        assert_eq!(strict.put(path, change).await.problem(400), "network_config.base_url");
+        let change = r#"{"network_config": {"base_url": "http://10.0.0.8:8000/v1",
+            "allow_private_network": true}}"#;
+        strict.put(path, change).await.ok(200);
+    }
+
+    async fn a_provider_that_virtual_keys_use_cannot_be_deleted(db: Db) {
+        let api = Api::new(db).await;
+        api.post(PROVIDERS, OPENAI).await.ok(201);
+        let key = r#"{"name": "k", "provider_configs": [{"provider": "openai"}]}"#;
+        let key = api.post("/api/governance/virtual-keys", key).await;
+        let id = key.ok(201)["virtual_key"]["id"].as_str().unwrap().to_owned();
+        let refused = api.delete("/api/providers/openai").await;
+        refused.problem(409);
+        assert!(refused.text.contains("1 virtual key has"), "{}", refused.text);
+        assert_eq!(secrets(&api), [VALUE]);
+        api.delete(&format!("/api/governance/virtual-keys/{id}")).await.ok(200);
+        api.delete("/api/providers/openai").await.ok(200);
+    }
+
+    async fn the_first_start_in_dev_has_both_providers_at_the_demo(db: Db) {
+        let api = Api::with_config(db, |config| {
+            config.dev = true;
+            config.demo_port = 9_123;
+            config.anthropic_api_key = Some(Secret::new("sk-ant-real-0123456789"));
+        })
+        .await;
+        seed(&api.app).await.unwrap();
+        seed(&api.app).await.unwrap();
+        write_envoy_files(&api.app).await.unwrap();
+        let list = send_locally(&api, Method::GET, None).await;
+        let list = list.ok(200)["providers"].clone();
+        assert_eq!(list[0]["name"], "anthropic");
+        assert_eq!(list[0]["network_config"]["base_url"], "https://api.anthropic.com/v1");
+        assert_eq!(list[1]["name"], "openai");
+        assert_eq!(list[1]["network_config"]["base_url"], "http://127.0.0.1:9123/v1");
+        assert_eq!(secrets(&api), ["demo", "sk-ant-real-0123456789"]);
+    }
+
+    async fn without_dev_nothing_is_seeded(db: Db) {
+        let api = Api::new(db).await;
+        seed(&api.app).await.unwrap();
+        let names = store::names(&mut api.app.db.begin_read().await.unwrap()).await.unwrap();
+        assert!(names.is_empty());
+    }
+
+    async fn only_in_dev_the_gateway_answers_to_loopback_names_alone(db: Db) {
+        for (dev, domains) in [(true, r#"["localhost","127.0.0.1","[::1]"]"#), (false, r#"["*"]"#)] {
+            let api = Api::with_config(db.clone(), |config| config.dev = dev).await;
+            write_envoy_files(&api.app).await.unwrap();
+            assert_eq!(virtual_host(&api)["domains"].to_string(), domains);
+        }
+    }
+
+    async fn envoy_holds_back_bodies_as_large_as_the_settings_allow(db: Db) {
+        let api = Api::new(db).await;
+        for (mib, bytes) in [(1, 33_554_432), (64, 67_108_864)] {
+            let body = format!(r#"{{"client_config": {{"max_request_body_size_mb": {mib}}}}}"#);
+            api.put("/api/config", &body).await.ok(200);
+            write_envoy_files(&api.app).await.unwrap();
+            assert_eq!(virtual_host(&api)["routes"][3]["request_body_buffer_limit"], bytes);
+        }
+    }
+
+    async fn a_change_made_at_another_replica_reaches_this_ones_envoy(db: Db) {
+        let (here, there) = (Api::new(db.clone()).await, Api::new(db).await);
+        let watch = tokio::spawn(watch_envoy_files(here.app.clone()));
+        there.post(PROVIDERS, OPENAI).await.ok(201);
+        let arrived = async {
+            while !envoy_dir(&here).join("bootstrap.json").exists() || clusters(&here).is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), arrived).await.unwrap();
+        assert_eq!(secrets(&here), [VALUE]);
+        here.app.stop();
+        watch.await.unwrap();
+    }
+}

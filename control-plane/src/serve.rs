@@ -1,0 +1,244 @@
+//! `reeve serve`: starts everything, in order, and brings it to an end.
+
+use std::future::IntoFuture as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::app::App;
+use crate::auth::admin_token;
+use crate::clock::Clock;
+use crate::config::{Config, DatabaseUrl};
+use crate::db::Db;
+use crate::random::Random;
+use crate::settings::{self, Settings};
+use crate::{logging, policy_sync, providers, router, secrets};
+
+/// How long requests at hand may take to finish when the process is asked to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the control plane until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    config.validate()?;
+    logging::start(config.log_format, &config.log_filter)
+        .context("REEVE_LOG: not a log filter; write e.g. `info` or `reeve_control_plane=debug`")?;
+    let app = open(config).await?;
+
+    let http = listen(app.config.http_address(), "REEVE_HTTP_PORT").await?;
+    let grpc = listen(app.config.grpc_address(), "REEVE_GRPC_PORT").await?;
+    tracing::info!(address = %http.local_addr()?, "admin API listens");
+    tracing::info!(address = %grpc.local_addr()?, "policy stream listens");
+    announce(&app).await?;
+
+    let mut parts = JoinSet::new();
+    parts.spawn(serve_http(Arc::clone(&app), http));
+    parts.spawn(serve_grpc(Arc::clone(&app), grpc));
+    parts.spawn(publish(Arc::clone(&app)));
+    parts.spawn(keep_envoy_files(Arc::clone(&app)));
+    finish(&app, parts).await
+}
+
+/// The application on its database, ready to serve.
+async fn open(config: Config) -> anyhow::Result<Arc<App>> {
+    make_private_directory(&config.data_dir).with_context(|| {
+        format!(
+            "REEVE_DATA_DIR: cannot make `{}`",
+            config.data_dir.display()
+        )
+    })?;
+    let db = Db::open(&config.database_url)
+        .await
+        .with_context(|| match &config.database_url {
+            DatabaseUrl::Sqlite(path) => format!("cannot open the database `{}`", path.display()),
+            DatabaseUrl::Postgres(_) => "REEVE_DATABASE_URL: cannot open the database".to_owned(),
+        })?;
+    let key = config.encryption_key.as_ref();
+    let sealing_key = secrets::load_or_create(key, &config.data_dir, &Random::default())
+        .context("no key to encrypt provider keys with")?;
+    let app = App::new(config, db, Clock::System, sealing_key);
+
+    let mut tx = app.db.begin_write().await?;
+    let first = Settings::initial(!app.config.dev);
+    let is_new = settings::store::initialise(&mut tx, &first).await?;
+    tx.commit().await?;
+    if is_new && app.config.dev {
+        providers::seed(&app)
+            .await
+            .context("cannot set up the first providers")?;
+    }
+    // Before anything listens: Envoy does not start without its files.
+    providers::write_envoy_files(&app)
+        .await
+        .context("cannot write Envoy's configuration")?;
+    Ok(app)
+}
+
+/// Says what whoever starts it must know.
+async fn announce(app: &App) -> anyhow::Result<()> {
+    if app.config.dev {
+        tracing::warn!(
+            "--dev: the admin API needs no login; do not expose it, and start without --dev for \
+             anything but a try-out"
+        );
+    }
+    if let Some(token) = admin_token::ensure(app).await? {
+        // Not logged: logs are kept, and the token must not be.
+        println!(
+            "Admin token (shown only now; keep it safe):\n\n  {}\n\n\
+             Lost it? Set REEVE_ADMIN_TOKEN to one of your own and start again.\n",
+            token.expose()
+        );
+    }
+    Ok(())
+}
+
+async fn serve_http(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
+    let router = router::router(Arc::clone(&app));
+    let stopped = async move { app.stopped().await };
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stopped)
+        .into_future()
+        .await
+        .context("the admin API failed")
+}
+
+async fn serve_grpc(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
+    let routes = policy_sync::grpc::routes(Arc::clone(&app));
+    tonic::transport::Server::builder()
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), app.stopped())
+        .await
+        .context("the policy stream failed")
+}
+
+async fn publish(app: Arc<App>) -> anyhow::Result<()> {
+    policy_sync::publisher::run(app).await;
+    Ok(())
+}
+
+async fn keep_envoy_files(app: Arc<App>) -> anyhow::Result<()> {
+    providers::watch_envoy_files(app).await;
+    Ok(())
+}
+
+/// Waits for a signal, or for a part to fail, and then for all parts to end.
+async fn finish(app: &App, mut parts: JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Some(ended) = parts.join_next() => ended.map_err(Into::into).and_then(|result| result),
+    };
+    tracing::info!("stopping");
+    app.stop();
+    let drained = tokio::time::timeout(GRACE, async {
+        while let Some(ended) = parts.join_next().await {
+            let ended = ended.map_err(Into::into).and_then(|result| result);
+            if outcome.is_ok() {
+                outcome = ended;
+            }
+        }
+    });
+    if drained.await.is_err() {
+        tracing::warn!(
+            seconds = GRACE.as_secs(),
+            "some requests did not finish in time"
+        );
+    }
+    parts.shutdown().await;
+    app.db.close().await;
+    outcome
+}
+
+async fn listen(address: SocketAddr, variable: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; is something else there? {variable} sets the port")
+    })
+}
+
+/// Makes the directory if it is missing; only its owner can look into it.
+fn make_private_directory(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn config(directory: &Path, dev: bool) -> Config {
+        let path = directory.join("data").to_str().unwrap().to_owned();
+        let mut config =
+            Config::from_env(&|name| (name == "REEVE_DATA_DIR").then(|| path.clone())).unwrap();
+        config.dev = dev;
+        config
+    }
+
+    async fn state(app: &App) -> (bool, usize) {
+        let mut tx = app.db.begin_read().await.unwrap();
+        let governance = settings::store::get(&mut tx)
+            .await
+            .unwrap()
+            .enable_governance;
+        (
+            governance,
+            providers::store::names(&mut tx).await.unwrap().len(),
+        )
+    }
+
+    #[tokio::test]
+    async fn the_first_start_decides_and_later_ones_keep_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let app = open(config(directory.path(), true)).await.unwrap();
+        let first = state(&app).await;
+        assert!(!first.0 && first.1 > 0, "{first:?}");
+        app.db.close().await;
+        let app = open(config(directory.path(), false)).await.unwrap();
+        assert_eq!(state(&app).await, first);
+    }
+
+    #[tokio::test]
+    async fn without_dev_governance_is_on_and_nothing_is_made_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let app = open(config(directory.path(), false)).await.unwrap();
+        assert_eq!(state(&app).await, (true, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_for_the_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let app = open(config(directory.path(), false)).await.unwrap();
+        state(&app).await;
+        let data = directory.path().join("data");
+        for (path, mode) in [
+            (data.clone(), 0o700),
+            (data.join("reeve.db"), 0o600),
+            (data.join("reeve.db-wal"), 0o600),
+        ] {
+            let permissions = std::fs::metadata(&path).unwrap().permissions();
+            assert_eq!(permissions.mode() & 0o777, mode, "{}", path.display());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_its_variable() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let error = listen(taken.local_addr().unwrap(), "REEVE_HTTP_PORT")
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("REEVE_HTTP_PORT"), "{error}");
+    }
+}

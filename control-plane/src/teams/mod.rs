@@ -1,0 +1,117 @@
+//! Teams: a team has keys, and budgets that all of them are charged to. It may belong to a customer.
+//!
+//! Invariant: the name is unique and fit to be shown ([`crate::name`]).
+
+pub mod routes;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+use reeve_policy::limit::Limit;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::http::field::Field;
+use crate::invalid::Invalid;
+use crate::limits::{BudgetChange, LimitsChange, RateLimitChange};
+use crate::name;
+use crate::random::Ids;
+
+/// A team as configured. What has been used of its limits is elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Team {
+    /// UUIDv7.
+    pub id: String,
+    /// Unique.
+    pub name: String,
+    /// The customer it belongs to.
+    pub customer_id: Option<String>,
+    /// What new limits do by default.
+    pub calendar_aligned: bool,
+    /// Budgets and rate limits of everything below.
+    pub limits: Vec<Limit>,
+    /// Milliseconds since the Unix epoch.
+    pub created_at_ms: i64,
+    /// Milliseconds since the Unix epoch.
+    pub updated_at_ms: i64,
+}
+
+/// A team as a request gives it. Making one is a change of an empty one: `name` must be given
+/// then. Otherwise a field that is left out stays as it is.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = TeamChange)]
+pub struct Change {
+    /// Unique; 1 to 128 characters.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "research")]
+    pub name: Field<String>,
+    /// The customer that the team belongs to.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub customer_id: Field<String>,
+    /// The one budget; the short form of `budgets`.
+    #[serde(default)]
+    #[schema(value_type = Option<BudgetChange>)]
+    pub budget: Field<BudgetChange>,
+    /// Budgets, one per `reset_duration`.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<BudgetChange>>)]
+    pub budgets: Field<Vec<BudgetChange>>,
+    /// Rate limit.
+    #[serde(default)]
+    #[schema(value_type = Option<RateLimitChange>)]
+    pub rate_limit: Field<RateLimitChange>,
+    /// Align the windows of every limit to the calendar (UTC).
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    pub calendar_aligned: Field<bool>,
+}
+
+impl Team {
+    /// A team without a name, until a [`Change`] gives it one.
+    pub fn new(ids: &mut Ids) -> Self {
+        Self {
+            id: ids.make(),
+            name: String::new(),
+            customer_id: None,
+            calendar_aligned: false,
+            limits: Vec::new(),
+            created_at_ms: ids.now_ms(),
+            updated_at_ms: ids.now_ms(),
+        }
+    }
+}
+
+impl Change {
+    /// The team after the change, or the first rule it would break.
+    pub fn apply(self, team: Team, ids: &mut Ids) -> Result<Team, Invalid> {
+        let name = self.name.or_keep_value(team.name, String::new());
+        name::check(&name)?;
+        // An empty id detaches, as in Bifrost.
+        let customer_id = self
+            .customer_id
+            .or_keep(team.customer_id)
+            .filter(|id| !id.is_empty());
+        let calendar_aligned = self
+            .calendar_aligned
+            .clone()
+            .or_keep_value(team.calendar_aligned, false);
+        let limits = LimitsChange {
+            budget: self.budget,
+            budgets: self.budgets,
+            rate_limit: self.rate_limit,
+            calendar_aligned: self.calendar_aligned,
+        }
+        .apply(team.limits, calendar_aligned, ids)?;
+        let updated_at_ms = ids.now_ms();
+        Ok(Team {
+            name,
+            customer_id,
+            calendar_aligned,
+            limits,
+            updated_at_ms,
+            ..team
+        })
+    }
+}

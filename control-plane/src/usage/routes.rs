@@ -1,0 +1,405 @@
+//! `/api/governance/usage`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use reeve_policy::money::Nanos;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::GroupBy;
+use super::report::{self, RecordFilter, RejectedRecord, Span, StoredRecord, Sums};
+use crate::app::App;
+use crate::auth::Admin;
+use crate::error::{Error, Problem};
+use crate::http::number::Number;
+use crate::http::page::PageRequest;
+use crate::http::params::{FromParams, Params, Query};
+use crate::http::reply::Ok as Reply;
+use crate::http::timestamp::{self, Timestamp};
+use crate::invalid::Invalid;
+
+/// The routes of the ledger.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(sums))
+        .routes(routes!(records))
+        .routes(routes!(rejected))
+}
+
+/// `limit` and `offset`; the ledger has no names to search for.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Part {
+    /// How many entries at most, 1 to 1000.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 50)]
+    limit: u32,
+    /// How many entries to skip.
+    #[param(value_type = Option<u32>, default = 0)]
+    offset: u32,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SumsRequest {
+    /// `virtual_key`, `team`, `customer`, `provider` or `model`; left out: one sum of everything.
+    #[param(value_type = Option<String>)]
+    group_by: GroupBy,
+    /// Only requests that were admitted at this moment or later, RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<i64>,
+    /// Only requests that were admitted before this moment, RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<i64>,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RecordsRequest {
+    /// Only records of this request.
+    request_id: Option<String>,
+    /// Only records of this virtual key.
+    virtual_key_id: Option<String>,
+}
+
+impl FromParams for Part {
+    fn from_params(params: &mut Params) -> Result<Self, Invalid> {
+        let PageRequest {
+            limit,
+            offset,
+            search,
+        } = PageRequest::from_params(params)?;
+        if search.is_some() {
+            return Err(Invalid::field(
+                "search",
+                "unknown query parameter; leave it out",
+            ));
+        }
+        Ok(Self { limit, offset })
+    }
+}
+
+impl FromParams for SumsRequest {
+    fn from_params(params: &mut Params) -> Result<Self, Invalid> {
+        let group_by = match params.text("group_by")? {
+            None => GroupBy::Nothing,
+            Some(word) => GroupBy::parse(&word).ok_or_else(|| {
+                let words = "must be `virtual_key`, `team`, `customer`, `provider` or `model`";
+                Invalid::field("group_by", words)
+            })?,
+        };
+        let mut moment = |name: &str| {
+            let text = params.text(name)?;
+            text.map(|text| {
+                timestamp::parse(&text).ok_or_else(|| Invalid::field(name, timestamp::EXPECTED))
+            })
+            .transpose()
+        };
+        let (from, to) = (moment("from")?, moment("to")?);
+        if let (Some(from), Some(to)) = (from, to)
+            && from >= to
+        {
+            return Err(Invalid::field("to", "must be later than `from`"));
+        }
+        Ok(Self { group_by, from, to })
+    }
+}
+
+impl FromParams for RecordsRequest {
+    fn from_params(params: &mut Params) -> Result<Self, Invalid> {
+        Ok(Self {
+            request_id: params.text("request_id")?,
+            virtual_key_id: params.text("virtual_key_id")?,
+        })
+    }
+}
+
+impl<A: FromParams, B: FromParams> FromParams for (A, B) {
+    fn from_params(params: &mut Params) -> Result<Self, Invalid> {
+        Ok((A::from_params(params)?, B::from_params(params)?))
+    }
+}
+
+impl From<Part> for PageRequest {
+    fn from(part: Part) -> Self {
+        Self {
+            limit: part.limit,
+            offset: part.offset,
+            search: None,
+        }
+    }
+}
+
+/// What the records of a group sum up to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageSums)]
+struct SumsView {
+    /// The id or name that the group's records have in common. Null: they have none, or nothing was
+    /// asked to be grouped.
+    group: Option<String>,
+    requests: i64,
+    /// Of these, requests whose usage is an estimate because the provider did not report it.
+    estimated_requests: i64,
+    /// Uncached input.
+    input_tokens: i64,
+    cache_read_tokens: i64,
+    cache_write_tokens: i64,
+    /// Reasoning included.
+    output_tokens: i64,
+    reasoning_tokens: i64,
+    /// US dollars, exact.
+    #[schema(value_type = f64, example = 0.000_45)]
+    cost: Number,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageReport)]
+struct ReportView {
+    /// Dearest first.
+    usage: Vec<SumsView>,
+    /// Entries in this answer.
+    count: usize,
+    /// Entries there are.
+    total_count: i64,
+    limit: u32,
+    offset: u32,
+}
+
+/// One finished exchange that reached a provider.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageRecord)]
+struct RecordView {
+    /// The `x-request-id` that the caller saw.
+    request_id: String,
+    /// When it was admitted: decides which windows of limits it was charged to.
+    #[schema(value_type = String, format = DateTime)]
+    admitted_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    finished_at: Timestamp,
+    virtual_key_id: Option<String>,
+    team_id: Option<String>,
+    customer_id: Option<String>,
+    provider_config_id: Option<String>,
+    provider: String,
+    model: String,
+    /// Name of the operation in OpenTelemetry's GenAI conventions.
+    operation: String,
+    usage: TokensView,
+    /// US dollars, exact.
+    #[schema(value_type = f64, example = 0.000_45)]
+    cost: Number,
+    /// The provider did not report its usage; the figures are an estimate.
+    estimated: bool,
+    /// HTTP status that the caller saw; null: none.
+    status: Option<i64>,
+    streamed: bool,
+    /// `complete`, `downstream_disconnect` or `upstream_reset`.
+    outcome: String,
+    /// The Envoy that served it.
+    node_id: String,
+    /// Which life of its process.
+    boot_id: String,
+    /// Which record of that life.
+    sequence: i64,
+}
+
+/// Null: the provider did not say.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageTokens)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names of OpenTelemetry's GenAI conventions"
+)]
+struct TokensView {
+    input_tokens: Option<i64>,
+    cache_read_tokens: Option<i64>,
+    cache_write_tokens: Option<i64>,
+    output_tokens: Option<i64>,
+    reasoning_tokens: Option<i64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageRecordList)]
+struct RecordsView {
+    /// Newest first.
+    records: Vec<RecordView>,
+    /// Entries in this answer.
+    count: usize,
+    /// Entries there are.
+    total_count: i64,
+    limit: u32,
+    offset: u32,
+}
+
+/// A record that broke a rule. It is a fault of the software; what it charged is charged.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RejectedUsageRecord)]
+struct RejectedView {
+    node_id: String,
+    boot_id: String,
+    sequence: i64,
+    #[schema(value_type = String, format = DateTime)]
+    received_at: Timestamp,
+    /// The rule that it broke.
+    reason: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RejectedUsageRecordList)]
+struct RejectedListView {
+    /// Newest first.
+    records: Vec<RejectedView>,
+    /// Entries in this answer.
+    count: usize,
+    /// Entries there are.
+    total_count: i64,
+    limit: u32,
+    offset: u32,
+}
+
+/// Sum up what was used.
+#[utoipa::path(
+    get, path = "/api/governance/usage", tag = "Usage",
+    params(SumsRequest, Part),
+    responses((status = 200, body = ReportView), (status = 400, body = Problem)),
+)]
+async fn sums(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Query((request, part)): Query<(SumsRequest, Part)>,
+) -> Result<Reply<ReportView>, Error> {
+    let span = Span {
+        from_ms: request.from,
+        to_ms: request.to,
+    };
+    let page = PageRequest::from(part);
+    let mut tx = app.db.begin_read().await?;
+    let found = report::sums(&mut tx, request.group_by, span, &page).await?;
+    Ok(Reply(ReportView {
+        count: found.items.len(),
+        usage: found.items.into_iter().map(Into::into).collect(),
+        total_count: found.total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// List single records of the ledger, newest first.
+#[utoipa::path(
+    get, path = "/api/governance/usage/records", tag = "Usage",
+    params(RecordsRequest, Part),
+    responses((status = 200, body = RecordsView), (status = 400, body = Problem)),
+)]
+async fn records(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Query((request, part)): Query<(RecordsRequest, Part)>,
+) -> Result<Reply<RecordsView>, Error> {
+    let RecordsRequest {
+        request_id,
+        virtual_key_id,
+    } = request;
+    let page = PageRequest::from(part);
+    let mut tx = app.db.begin_read().await?;
+    let filter = RecordFilter {
+        request_id,
+        virtual_key_id,
+    };
+    let found = report::records(&mut tx, &filter, &page).await?;
+    Ok(Reply(RecordsView {
+        count: found.items.len(),
+        records: found.items.into_iter().map(Into::into).collect(),
+        total_count: found.total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+/// List records that were rejected because they break a rule, newest first.
+#[utoipa::path(
+    get, path = "/api/governance/usage/rejected", tag = "Usage",
+    params(Part),
+    responses((status = 200, body = RejectedListView), (status = 400, body = Problem)),
+)]
+async fn rejected(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Query(part): Query<Part>,
+) -> Result<Reply<RejectedListView>, Error> {
+    let page = PageRequest::from(part);
+    let mut tx = app.db.begin_read().await?;
+    let found = report::rejected(&mut tx, &page).await?;
+    Ok(Reply(RejectedListView {
+        count: found.items.len(),
+        records: found.items.into_iter().map(Into::into).collect(),
+        total_count: found.total,
+        limit: page.limit,
+        offset: page.offset,
+    }))
+}
+
+fn dollars(nanos: i64) -> Number {
+    Number::from_display(Nanos::new(nanos))
+}
+
+impl From<Sums> for SumsView {
+    fn from(sums: Sums) -> Self {
+        Self {
+            group: sums.group_name,
+            requests: sums.requests,
+            estimated_requests: sums.estimated_requests,
+            input_tokens: sums.input_tokens,
+            cache_read_tokens: sums.cache_read_tokens,
+            cache_write_tokens: sums.cache_write_tokens,
+            output_tokens: sums.output_tokens,
+            reasoning_tokens: sums.reasoning_tokens,
+            cost: dollars(sums.cost_nanos),
+        }
+    }
+}
+
+impl From<StoredRecord> for RecordView {
+    fn from(record: StoredRecord) -> Self {
+        Self {
+            request_id: record.request_id,
+            admitted_at: Timestamp(record.reserved_at),
+            finished_at: Timestamp(record.finished_at),
+            virtual_key_id: record.virtual_key_id,
+            team_id: record.team_id,
+            customer_id: record.customer_id,
+            provider_config_id: record.provider_config_id,
+            provider: record.provider,
+            model: record.model,
+            operation: record.operation,
+            usage: TokensView {
+                input_tokens: record.input_tokens,
+                cache_read_tokens: record.cache_read_tokens,
+                cache_write_tokens: record.cache_write_tokens,
+                output_tokens: record.output_tokens,
+                reasoning_tokens: record.reasoning_tokens,
+            },
+            cost: dollars(record.cost_nanos),
+            estimated: record.estimated,
+            status: record.status,
+            streamed: record.streamed,
+            outcome: record.outcome,
+            node_id: record.node_id,
+            boot_id: record.boot_id,
+            sequence: record.sequence,
+        }
+    }
+}
+
+impl From<RejectedRecord> for RejectedView {
+    fn from(record: RejectedRecord) -> Self {
+        Self {
+            node_id: record.node_id,
+            boot_id: record.boot_id,
+            sequence: record.sequence,
+            received_at: Timestamp(record.received_at),
+            reason: record.reason,
+        }
+    }
+}
