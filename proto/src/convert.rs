@@ -306,9 +306,9 @@ impl From<Period> for v1::Period {
     }
 }
 
-/// A model with neither an input nor an output price has no price: it is refused, never free. With
-/// one of them the other is nothing, because that is what such a catalogue entry says (an embedding
-/// model has no output to pay for). A cache price that is absent is the input price.
+/// A model that lacks its input or its output price has no price: it is refused, never free by
+/// half. What charges nothing for output (embeddings) says so with a zero. A cache price that is
+/// absent is the input price.
 impl TryFrom<v1::Model> for Model {
     type Error = ConvertError;
 
@@ -320,14 +320,11 @@ impl TryFrom<v1::Model> for Model {
         let output = checked("output_price", message.output_price)?;
         let cache_read = checked("cache_read_price", message.cache_read_price)?;
         let cache_write = checked("cache_write_price", message.cache_write_price)?;
-        let price = (input.is_some() || output.is_some()).then(|| {
-            let input = input.unwrap_or_default();
-            Price {
-                input,
-                output: output.unwrap_or_default(),
-                cache_read: cache_read.unwrap_or(input),
-                cache_write: cache_write.unwrap_or(input),
-            }
+        let price = input.zip(output).map(|(input, output)| Price {
+            input,
+            output,
+            cache_read: cache_read.unwrap_or(input),
+            cache_write: cache_write.unwrap_or(input),
         });
         Ok(Self {
             price,

@@ -1,6 +1,7 @@
 //! What one side writes, the other reads as the same policy; what makes no sense is refused by name;
 //! and no bytes whatever stop the reader.
 #![cfg(not(target_arch = "wasm32"))]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use proptest::collection::vec;
 use proptest::option;
@@ -165,7 +166,7 @@ fn a_virtual_key_is_read_with_all_that_it_may_do() {
         anchor_ms: 1_700_000_000_000,
         calendar_aligned: true,
     };
-    assert_eq!(key.limits, [expected.clone()]);
+    assert_eq!(key.limits, std::slice::from_ref(&expected));
     let config = key.provider_config("openai").unwrap();
     assert_eq!(
         (config.id.as_str(), config.weight_ppm),
@@ -251,20 +252,22 @@ fn a_provider_whose_wire_format_is_unknown_is_refused() {
 }
 
 #[test]
-fn a_model_without_any_price_has_none_rather_than_a_free_one() {
-    let message = v1::Model {
-        name: "mystery".into(),
-        cache_read_price: Some(5),
-        max_output_tokens: Some(4096),
-        ..v1::Model::default()
-    };
-    assert_eq!(
-        Model::try_from(message),
-        Ok(Model {
+fn a_model_that_lacks_a_price_has_none_rather_than_a_free_half() {
+    for (input_price, output_price) in [(None, None), (Some(5), None), (None, Some(5))] {
+        let message = v1::Model {
+            name: "mystery".into(),
+            input_price,
+            output_price,
+            cache_read_price: Some(5),
+            max_output_tokens: Some(4096),
+            ..v1::Model::default()
+        };
+        let unpriced = Model {
             price: None,
-            max_output_tokens: Some(4096)
-        })
-    );
+            max_output_tokens: Some(4096),
+        };
+        assert_eq!(Model::try_from(message), Ok(unpriced));
+    }
 }
 
 #[test]
@@ -290,6 +293,7 @@ fn an_embedding_model_charges_nothing_for_output_and_caches_cost_what_input_cost
     let message = v1::Model {
         name: "text-embedding-3-small".into(),
         input_price: Some(20_000_000),
+        output_price: Some(0),
         ..v1::Model::default()
     };
     let model = Model::try_from(message).unwrap();

@@ -54,7 +54,7 @@ pub struct Model {
     pub max_output_tokens: Option<u64>,
     /// Day on which the provider means to switch it off, `YYYY-MM-DD`.
     pub deprecated_on: Option<String>,
-    /// Changes whenever a price changes; on every record of the ledger.
+    /// Changes whenever a price changes.
     pub price_version: u64,
 }
 

@@ -382,3 +382,55 @@ async fn a_database_that_is_away_for_a_while_costs_no_stream_and_no_usage() {
     })
     .await;
 }
+
+/// The look at the database once a second is for other replicas; what this process changes does not
+/// wait for it.
+#[tokio::test]
+async fn a_change_is_published_at_once() {
+    crate::db::testing::with_sqlite(|db| async move {
+        let plane = Plane::start(&db).await;
+        let mut filter = Filter::connect(&plane, "b1", Position::default()).await;
+        filter.welcome().await;
+        filter.update().await;
+        let start = std::time::Instant::now();
+        for number in 0..6 {
+            plane.key(&format!("key-{number}")).await;
+            filter.update().await;
+        }
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(3), "six changes took {took:?}");
+    })
+    .await;
+}
+
+/// It says that it is there, but takes nothing: its messages must not pile up.
+#[tokio::test]
+async fn a_filter_that_takes_no_messages_loses_its_stream() {
+    crate::db::testing::with_sqlite(|db| async move {
+        let plane = Plane::start(&db).await;
+        let mut filter = Filter::connect(&plane, "b1", Position::default()).await;
+        filter.welcome().await;
+        let (_, id) = plane.key("large").await;
+        let path = format!("/api/governance/virtual-keys/{id}");
+        let body = r#"{"provider": "openai", "keys": [{"name": "main", "value": "sk-test-1234"}]}"#;
+        plane.api.post("/api/providers", body).await.ok(201);
+        let ended = async {
+            for round in 0.. {
+                let models: Vec<String> = (0..1_000)
+                    .map(|n| format!("{round}-{n}-{}", "x".repeat(200)))
+                    .collect();
+                let config = serde_json::json!({
+                    "provider_configs": [{"provider": "openai", "allowed_models": models}],
+                });
+                plane.api.put(&path, &config.to_string()).await.ok(200);
+                if plane.api.get("/api/nodes").await.ok(200)["count"] == 0 {
+                    return;
+                }
+                tokio::time::sleep(TIMING.heartbeat).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE * 2, ended).await.unwrap();
+        drop(filter);
+    })
+    .await;
+}

@@ -100,27 +100,65 @@ impl Banner<'_> {
     }
 
     fn first_steps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let port = self.config.port;
-        let command = |f: &mut fmt::Formatter<'_>, method, path, body| {
-            writeln!(f, "  curl -X {method} http://localhost:{port}{path} \\")?;
-            if !self.config.dev && path != CHAT {
-                writeln!(f, "    -H \"Authorization: Bearer $REEVE_ADMIN_TOKEN\" \\")?;
-            }
+        let (key_path, admin) = (
+            "/api/governance/virtual-keys",
+            "Authorization: Bearer <token>",
+        );
+        if self.config.dev {
+            writeln!(f, "\nA first request:\n")?;
+            self.command(f, "POST", CHAT, None, HELLO)?;
+            writeln!(f, "Turn governance on:\n")?;
+            self.command(f, "PUT", "/api/config", None, GOVERN)?;
+            writeln!(f, "Make a virtual key:\n")?;
+            self.command(f, "POST", key_path, None, KEY)
+        } else {
             writeln!(
                 f,
-                "    -H \"Content-Type: application/json\" \\\n    -d '{body}'\n"
+                "\nGovernance is on. The admin token was shown at the first start; with it,"
+            )?;
+            writeln!(
+                f,
+                "add a provider (POST /api/providers) and make a virtual key:\n"
+            )?;
+            self.command(f, "POST", key_path, Some(admin), KEY)?;
+            writeln!(f, "A first request:\n")?;
+            self.command(
+                f,
+                "POST",
+                CHAT,
+                Some("x-bf-vk: <virtual key>"),
+                HELLO_ALLOWED,
             )
-        };
-        writeln!(f, "\nA first request:\n")?;
-        command(f, "POST", CHAT, HELLO)?;
-        writeln!(f, "Turn governance on:\n")?;
-        command(f, "PUT", "/api/config", GOVERN)?;
-        writeln!(f, "Make a virtual key:\n")?;
-        command(f, "POST", "/api/governance/virtual-keys", KEY)
+        }
+    }
+
+    fn command(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        method: &str,
+        path: &str,
+        credential: Option<&str>,
+        body: &str,
+    ) -> fmt::Result {
+        writeln!(
+            f,
+            "  curl -X {method} http://localhost:{}{path} \\",
+            self.config.port
+        )?;
+        if let Some(header) = credential {
+            writeln!(f, "    -H \"{header}\" \\")?;
+        }
+        writeln!(
+            f,
+            "    -H \"Content-Type: application/json\" \\\n    -d '{body}'\n"
+        )
     }
 }
 
 const CHAT: &str = "/v1/chat/completions";
 const HELLO: &str = r#"{"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Hello, Bifrost!"}]}"#;
+/// The same with the model that the key below may use.
+const HELLO_ALLOWED: &str =
+    r#"{"model": "openai/gpt-4o", "messages": [{"role": "user", "content": "Hello, Bifrost!"}]}"#;
 const GOVERN: &str = r#"{"client_config": {"enable_governance": true}}"#;
 const KEY: &str = r#"{"name": "prod-api", "provider_configs": [{"provider": "openai", "allowed_models": ["gpt-4o"]}], "budget": {"max_limit": 100.00, "reset_duration": "1M"}}"#;

@@ -347,5 +347,9 @@ fn the_banner_has_the_commands_of_the_quick_start_and_warns_of_dev_mode() {
     }
     .to_string();
     assert!(!banner.contains("DEVELOPMENT"), "{banner}");
-    assert_eq!(banner.matches("Authorization").count(), 2, "{banner}");
+    assert!(banner.contains("Authorization: Bearer <token>"), "{banner}");
+    assert!(
+        !banner.contains("api/config"),
+        "governance is on already:{banner}"
+    );
 }

@@ -305,8 +305,8 @@ pub struct Period {
     #[prost(enumeration = "PeriodUnit", tag = "2")]
     pub unit: i32,
 }
-/// A model of the catalogue, priced. Prices are nano-dollars per million tokens; absent: the
-/// provider does not charge separately for it (cache prices then equal the input price).
+/// A model of the catalogue. Prices are nano-dollars per million tokens. Without an input or an output
+/// price the model is unpriced; an absent cache price is the input price.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Model {
     #[prost(string, tag = "1")]
@@ -321,7 +321,7 @@ pub struct Model {
     pub cache_write_price: ::core::option::Option<i64>,
     #[prost(uint64, optional, tag = "6")]
     pub max_output_tokens: ::core::option::Option<u64>,
-    /// Price version, written on the ledger row.
+    /// Changes whenever a price changes.
     #[prost(uint64, tag = "7")]
     pub price_version: u64,
 }
