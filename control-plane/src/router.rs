@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{self, Error};
-use crate::http::request_id;
+use crate::http::{request_id, unread_body};
 use crate::{
     customers, health, models, policy_sync, providers, settings, teams, usage, virtual_keys,
 };
@@ -88,6 +88,7 @@ pub fn router(app: Arc<App>) -> Router {
     .layer(CatchPanicLayer::custom(panicked))
     .layer(middleware::from_fn(error::render))
     .layer(middleware::from_fn_with_state(Arc::clone(&app), request_id::assign))
+    .layer(middleware::from_fn(unread_body::announce_close))
     .with_state(app)
 }
 

@@ -9,3 +9,4 @@ pub mod params;
 pub mod reply;
 pub mod request_id;
 pub mod timestamp;
+pub mod unread_body;
