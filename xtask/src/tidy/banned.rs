@@ -1,0 +1,202 @@
+//! Calls that compile and are wrong, and where they are right.
+
+use std::path::Path;
+
+use super::Problem;
+
+/// A text that may occur only in some places.
+struct Ban {
+    text: &'static str,
+    /// Paths (a file, or a folder and all below it) where it may occur.
+    except: &'static [&'static str],
+    /// Why, and what to do instead.
+    message: &'static str,
+}
+
+const PANICS: &str = "panics on bytes that are not UTF-8, which any caller can send; \
+                      use the `_bytes` variant";
+const CLOCK: &str = "time is an argument; only the two clock files read it";
+const CLOCKS: &[&str] = &["control-plane/src/clock.rs", "filter-wasm/src/host.rs"];
+
+const BANS: &[Ban] = &[
+    Ban {
+        text: "get_http_request_header(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_request_headers(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_request_trailer(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_request_trailers(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_response_header(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_response_headers(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_response_trailer(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_response_trailers(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_call_response_header(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_call_response_headers(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_call_response_trailer(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_http_call_response_trailers(",
+        except: &[],
+        message: PANICS,
+    },
+    Ban {
+        text: "get_grpc_status(",
+        except: &[],
+        message: "panics when the message of a gRPC status is not UTF-8; the status code alone \
+                  comes with the callback",
+    },
+    Ban {
+        text: "AssertSqlSafe",
+        except: &["control-plane/src/db"],
+        message: "SQL is a constant; only control-plane/src/db may build it from parts",
+    },
+    Ban {
+        text: "SystemTime::now",
+        except: CLOCKS,
+        message: CLOCK,
+    },
+    Ban {
+        text: "Utc::now",
+        except: CLOCKS,
+        message: CLOCK,
+    },
+    Ban {
+        text: "Timestamp::now",
+        except: CLOCKS,
+        message: CLOCK,
+    },
+    Ban {
+        text: "Zoned::now",
+        except: CLOCKS,
+        message: CLOCK,
+    },
+    Ban {
+        text: "get_current_time",
+        except: CLOCKS,
+        message: CLOCK,
+    },
+];
+
+/// This file names what it bans.
+const SELF: &str = "xtask/src/tidy/banned.rs";
+
+pub(super) fn check(path: &Path, text: &str) -> Vec<Problem> {
+    if path == Path::new(SELF) {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        for ban in BANS {
+            if line.contains(ban.text) && !ban.except.iter().any(|place| path.starts_with(place)) {
+                problems.push(Problem {
+                    path: path.into(),
+                    line: Some(number),
+                    message: format!("`{}`: {}", ban.text.trim_end_matches('('), ban.message),
+                });
+            }
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, text: &str) -> usize {
+        check(Path::new(path), text).len()
+    }
+
+    #[test]
+    fn a_getter_that_panics_on_strange_bytes_is_refused_with_its_line() {
+        let text = "fn f() {\n    self.get_http_request_header(\"host\");\n}\n";
+        let problems = check(Path::new("filter-wasm/src/host.rs"), text);
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].line, Some(2));
+        assert!(problems[0].message.contains("_bytes"));
+    }
+
+    #[test]
+    fn its_bytes_variant_is_welcome() {
+        assert_eq!(
+            found(
+                "filter-wasm/src/host.rs",
+                "get_http_request_header_bytes(name)"
+            ),
+            0
+        );
+    }
+
+    #[test]
+    fn a_comment_may_name_what_is_banned() {
+        assert_eq!(
+            found("crates/policy/src/limit.rs", "    // not SystemTime::now"),
+            0
+        );
+    }
+
+    #[test]
+    fn only_the_clock_files_read_a_clock() {
+        assert_eq!(found("control-plane/src/clock.rs", "SystemTime::now()"), 0);
+        assert_eq!(found("control-plane/src/app.rs", "SystemTime::now()"), 1);
+    }
+
+    #[test]
+    fn only_the_database_folder_builds_sql() {
+        assert_eq!(
+            found("control-plane/src/db/query.rs", "AssertSqlSafe(sql)"),
+            0
+        );
+        assert_eq!(
+            found("control-plane/src/database.rs", "AssertSqlSafe(sql)"),
+            1
+        );
+        assert_eq!(
+            found("control-plane/src/teams/store.rs", "AssertSqlSafe(sql)"),
+            1
+        );
+    }
+}
