@@ -8,7 +8,8 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Db, Tx};
-use crate::policy_sync::Hub;
+use crate::policy_changes;
+use crate::policy_sync::{Hub, in_force};
 use crate::providers::EnvoyFiles;
 use crate::random::{Ids, Random, RandomError};
 use crate::secrets::SealingKey;
@@ -58,10 +59,16 @@ impl App {
         self.random.ids(self.clock.now_ms())
     }
 
-    /// Commits a change of policy and wakes the publisher. Every mutation of policy ends here.
-    pub async fn commit_policy(&self, tx: Tx) -> Result<(), db::Error> {
+    /// Commits a change of policy and has it published. Every mutation of policy ends here. When it
+    /// returns, the change is in force in every Envoy that is connected (or a second has passed).
+    pub async fn commit_policy(&self, mut tx: Tx) -> Result<(), db::Error> {
+        let sequence = policy_changes::latest(&mut tx).await?;
         tx.commit().await?;
         self.policy_changed.notify_one();
+        // Before the first policy is compiled there is nobody to wait for.
+        if self.policy_published() {
+            in_force::wait(&self.policy_sync, sequence).await;
+        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@
 pub mod compile;
 pub mod entries;
 pub mod grpc;
+pub mod in_force;
 mod load;
 pub mod nodes;
 pub mod publisher;
@@ -36,6 +37,8 @@ use nodes::Nodes;
 pub struct Hub {
     /// What is published; `None` until policy was compiled for the first time.
     published: watch::Sender<Option<Entries>>,
+    /// Position in `policy_changes` up to which changes are in `published`.
+    compiled: watch::Sender<i64>,
     /// Wakes the streams when what was spent has changed.
     spent: watch::Sender<()>,
     /// Who is connected.

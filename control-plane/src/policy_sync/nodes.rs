@@ -7,14 +7,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::entries::Position;
 use crate::usage::Boot;
 
 /// Everyone who is connected to this process of the control plane.
 #[derive(Debug, Default)]
-pub struct Nodes(Mutex<Seats>);
+pub struct Nodes {
+    seats: Mutex<Seats>,
+    news: watch::Sender<()>,
+}
 
 #[derive(Debug, Default)]
 struct Seats {
@@ -93,9 +96,14 @@ impl Nodes {
             .collect()
     }
 
+    /// Changes when an Envoy has applied a policy, and when one goes.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
     /// A registry is right after every line of this file, so a panic elsewhere cannot spoil it.
     fn lock(&self) -> MutexGuard<'_, Seats> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,6 +116,7 @@ impl Seat {
     /// The Envoy has put a policy into force.
     pub fn applied(&self, position: Position) {
         self.change(|state| state.applied = position);
+        self.nodes.news.send_replace(());
     }
 
     fn change(&self, change: impl FnOnce(&mut NodeState)) {
@@ -138,6 +147,8 @@ impl Drop for Seat {
         {
             seats.taken.remove(&self.boot);
         }
+        drop(seats);
+        self.nodes.news.send_replace(());
     }
 }
 

@@ -52,6 +52,7 @@ async fn publish_everything(app: &App) -> Result<Seen, Error> {
     let entries = Entries::new(epoch, load::everything(&mut tx).await?);
     tracing::info!(entries = entries.len(), "policy compiled");
     app.policy_sync.published.send_replace(Some(entries));
+    app.policy_sync.compiled.send_replace(sequence);
     Ok(Seen { sequence, revision })
 }
 
@@ -79,5 +80,6 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
             .as_mut()
             .is_some_and(|entries| entries.apply(changed))
     });
+    app.policy_sync.compiled.send_replace(sequence);
     Ok(Seen { sequence, revision })
 }

@@ -6,7 +6,8 @@ use reeve_proto::v1::control_message::Kind as Down;
 use reeve_proto::v1::filter_message::Kind as Up;
 use reeve_proto::v1::grpc::policy_sync_client::PolicySyncClient;
 use reeve_proto::v1::{
-    ControlMessage, FilterMessage, Heartbeat, Hello, PolicyUpdate, UsageBatch, UsageRecord,
+    ControlMessage, FilterMessage, Heartbeat, Hello, PolicyApplied, PolicyUpdate, UsageBatch,
+    UsageRecord,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -166,6 +167,13 @@ impl Filter {
             Down::PolicyUpdate(update) => update,
             other => panic!("{other:?} instead of policy"),
         }
+    }
+
+    /// Takes an update and says that it is in force.
+    pub(super) async fn apply_update(&mut self) {
+        let PolicyUpdate { epoch, version, .. } = self.update().await;
+        self.say(Up::PolicyApplied(PolicyApplied { epoch, version }))
+            .await;
     }
 
     pub(super) async fn acknowledged(&mut self) -> u64 {
