@@ -41,7 +41,8 @@ pub(crate) struct Governance {
 enum State {
     /// Nothing seen yet, or refused: nothing to do any more.
     Idle,
-    AwaitingBody(Admission),
+    /// Since when: milliseconds since the Unix epoch.
+    AwaitingBody(Admission, i64),
     Forwarded(Box<Forwarded>),
 }
 
@@ -75,11 +76,16 @@ impl Governance {
     }
 
     /// The whole body is there: decide, reserve, send.
-    fn on_whole_body(&mut self, admission: Admission, size: usize) -> Action {
+    fn on_whole_body(&mut self, admission: &Admission, admitted_at_ms: i64, size: usize) -> Action {
         let body = host::buffer(BufferType::HttpRequestBody, size);
         let now_ms = host::now_ms();
-        let upstream_path = admission.upstream_path.clone();
-        let judged = POLICY.with(|policy| request::judge_body(policy, admission, &body, random()));
+        let judged = POLICY.with(|policy| {
+            // What came with its headers need not look for news again.
+            if now_ms != admitted_at_ms {
+                policy.refresh();
+            }
+            request::judge_body(policy, now_ms, admission, &body, random())
+        });
         let plan = match judged {
             Ok(plan) => plan,
             Err(denial) => return self.refuse(&denial),
@@ -94,7 +100,7 @@ impl Governance {
             }
             Err(Refused::Unavailable) => return self.refuse(&Denial::PolicyUnavailable),
         };
-        send(&plan, &upstream_path, size);
+        send(&plan, &admission.upstream_path, size);
         self.state = State::Forwarded(Box::new(Forwarded {
             metering: Metering::new(plan),
             windows,
@@ -129,9 +135,10 @@ impl HttpContext for Governance {
         let path = headers.first(":path").unwrap_or_default();
         self.dialect = request::dialect(path);
         self.request_id = headers.first("x-request-id").unwrap_or_default().to_vec();
+        let now_ms = host::now_ms();
         let judged = POLICY.with(|policy| {
             policy.refresh();
-            request::judge_headers(policy, host::now_ms(), method, path, headers)
+            request::judge_headers(policy, now_ms, method, path, headers)
         });
         let admission = match judged {
             Ok(admission) => admission,
@@ -143,13 +150,13 @@ impl HttpContext for Governance {
         for name in headers.private_names() {
             host::remove_request_header(name);
         }
-        self.state = State::AwaitingBody(admission);
+        self.state = State::AwaitingBody(admission, now_ms);
         Action::Pause
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         // While paused, `size` is everything so far.
-        let State::AwaitingBody(admission) = &self.state else {
+        let State::AwaitingBody(admission, admitted_at_ms) = &self.state else {
             // Refused: nothing of the body goes anywhere.
             return match self.state {
                 State::Forwarded(_) => Action::Continue,
@@ -163,14 +170,14 @@ impl HttpContext for Governance {
         if !end_of_stream {
             return Action::Pause;
         }
-        let admission = admission.clone();
-        self.on_whole_body(admission, size)
+        let (admission, admitted_at_ms) = (admission.clone(), *admitted_at_ms);
+        self.on_whole_body(&admission, admitted_at_ms, size)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         match self.state {
             State::Forwarded(_) => Action::Continue,
-            State::AwaitingBody(_) => self.refuse(&Denial::InvalidRequest {
+            State::AwaitingBody(..) => self.refuse(&Denial::InvalidRequest {
                 message: "a request with trailers is not accepted: send headers and a body".into(),
                 param: None,
             }),

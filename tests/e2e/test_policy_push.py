@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
 import httpx
 import pytest
 
+import raw
 from llm import CHAT, chat_body, denial
 from stack import WORKERS, KeyInForce, Stack
 from waiting import eventually
@@ -77,6 +79,24 @@ def test_a_deleted_key_is_unknown_to_every_worker(
     stack: Stack, key: KeyInForce, workers: EveryWorker
 ) -> None:
     in_force(lambda: stack.admin.delete_key(key.id), lambda: workers.statuses() == {401})
+
+
+def test_a_key_deleted_while_its_body_is_on_the_way_is_refused(stack: Stack) -> None:
+    """Nobody keeps a door open by standing in it."""
+    key = stack.key()
+    body = json.dumps(chat_body()).encode()
+    request = raw.request(headers=[(b"x-bf-vk", key.value.encode())], body=body)
+    served = stack.demo.requests()
+    with raw.Connection(stack.port) as connection:
+        connection.send(request[:-5])
+        # Nothing tells when the filter has judged the headers; much less than this is enough.
+        time.sleep(0.2)
+        stack.admin.delete_key(key.id)
+        connection.send(request[-5:])
+        answer = connection.read()
+    assert answer is not None and answer.status == 401
+    assert answer.json()["type"] == "virtual_key_not_found"
+    assert stack.demo.requests() == served
 
 
 def test_a_changed_list_of_models_holds_in_every_worker(

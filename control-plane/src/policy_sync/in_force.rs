@@ -14,7 +14,8 @@ use super::Hub;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns when everything up to `sequence` of `policy_changes` is in force in every Envoy that is
-/// connected, or after a second.
+/// connected to this process, or after a second. Envoys of other replicas follow when their replica
+/// next looks, within a second too.
 pub async fn wait(hub: &Hub, sequence: i64) {
     if timeout(PATIENCE, everywhere(hub, sequence)).await.is_err() {
         let lagging = lagging(hub);

@@ -29,8 +29,8 @@ pub struct Admission {
     /// Largest body, bytes.
     pub max_body_bytes: u64,
     default_provider: Option<&'static str>,
-    settings: Rc<Settings>,
-    key: Option<Rc<VirtualKey>>,
+    /// The key by its digest: what it may do is asked again when the body is there.
+    presented: Option<KeyDigest>,
 }
 
 /// What will happen to a request that has passed every check but the limits.
@@ -99,7 +99,8 @@ pub fn judge_headers(
     })?;
     let settings = view.settings().ok_or(Denial::PolicyUnavailable)?;
     require_headers(&settings.required_headers, headers)?;
-    let key = authenticate(view, &settings, now_ms, headers)?;
+    let presented = present(headers)?;
+    authenticate(view, &settings, now_ms, presented)?;
     check_framing(&settings, headers)?;
 
     let mut upstream_path = found.upstream_suffix.as_bytes().to_vec();
@@ -113,8 +114,7 @@ pub fn judge_headers(
         upstream_path,
         max_body_bytes: settings.max_request_body_bytes,
         default_provider: found.default_provider,
-        settings,
-        key,
+        presented,
     })
 }
 
@@ -136,24 +136,30 @@ fn require_headers(names: &[String], headers: Headers<'_>) -> Result<(), Denial>
     }
 }
 
+/// The key that the request presents. A value that cannot be one of ours is not looked up.
+fn present(headers: Headers<'_>) -> Result<Option<KeyDigest>, Denial> {
+    match credentials::presented(headers)? {
+        Some(value) if checksum_is_plausible(value) => Ok(Some(KeyDigest::of(value))),
+        Some(_) => Err(Denial::VirtualKeyNotFound),
+        None => Ok(None),
+    }
+}
+
 fn authenticate(
     view: &dyn PolicyView,
     settings: &Settings,
     now_ms: i64,
-    headers: Headers<'_>,
+    presented: Option<KeyDigest>,
 ) -> Result<Option<Rc<VirtualKey>>, Denial> {
-    let Some(value) = credentials::presented(headers)? else {
+    let Some(digest) = presented else {
         return if settings.enable_governance {
             Err(Denial::VirtualKeyRequired)
         } else {
             Ok(None)
         };
     };
-    if !checksum_is_plausible(value) {
-        return Err(Denial::VirtualKeyNotFound);
-    }
     let key = view
-        .virtual_key(&KeyDigest::of(value))
+        .virtual_key(&digest)
         .ok_or(Denial::VirtualKeyNotFound)?;
     match key.check_usable(now_ms) {
         Ok(()) => Ok(Some(key)),
@@ -195,20 +201,20 @@ fn check_framing(settings: &Settings, headers: Headers<'_>) -> Result<(), Denial
 }
 
 /// Judges the whole body, and plans what happens next. `draw` is a uniform random number.
+///
+/// A body can take its time, and policy may change meanwhile: the key is judged anew, so that nobody
+/// keeps a door open by standing in it.
 pub fn judge_body(
     view: &dyn PolicyView,
-    admission: Admission,
+    now_ms: i64,
+    admission: &Admission,
     body: &[u8],
     draw: u64,
 ) -> Result<Plan, Denial> {
-    let Admission {
-        endpoint,
-        default_provider,
-        settings,
-        key,
-        max_body_bytes,
-        ..
-    } = admission;
+    let endpoint = admission.endpoint;
+    let max_body_bytes = admission.max_body_bytes;
+    let settings = view.settings().ok_or(Denial::PolicyUnavailable)?;
+    let key = authenticate(view, &settings, now_ms, admission.presented)?;
     let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
     if body_bytes > max_body_bytes {
         return Err(Denial::PayloadTooLarge {
@@ -224,7 +230,7 @@ pub fn judge_body(
         settings: &settings,
         key: key.as_deref(),
         endpoint,
-        default_provider,
+        default_provider: admission.default_provider,
         requested: &request.model,
         draw,
     })?;

@@ -197,7 +197,7 @@ impl Head {
 /// Head and body together, with a draw in the middle.
 pub(crate) fn plan(policy: &Policy, path: &'static str, body: &str) -> Result<Plan, Denial> {
     let admission = Head::post(path).judge(policy)?;
-    request::judge_body(policy, admission, body.as_bytes(), u64::MAX / 2)
+    request::judge_body(policy, 0, &admission, body.as_bytes(), u64::MAX / 2)
 }
 
 /// A chat request for `model`.

@@ -174,7 +174,7 @@ fn a_model_without_a_price_is_refused_to_a_key_but_not_to_an_anonymous_caller() 
     let open = star.with_settings(|settings| settings.enable_governance = false);
     let head = Head::post(CHAT).without("x-bf-vk").judge(&open).unwrap();
     let body = br#"{"model":"openai/brand-new","messages":[]}"#;
-    assert!(crate::request::judge_body(&open, head, body, 0).is_ok());
+    assert!(crate::request::judge_body(&open, 0, &head, body, 0).is_ok());
 }
 
 #[test]
@@ -256,4 +256,24 @@ fn the_provider_gets_the_path_of_its_api_and_no_credential_from_the_query() {
         b"/chat/completions"
     );
     assert_eq!(path("/v1/messages?beta=true"), b"/messages?beta=true");
+}
+
+#[test]
+fn a_key_that_is_revoked_while_its_body_is_on_the_way_is_refused() {
+    let policy = Policy::governed();
+    let admission = Head::post(CHAT).judge(&policy).unwrap();
+    let body = br#"{"model":"gpt-4o","messages":[]}"#;
+    let judge = |policy: &Policy, now_ms| {
+        crate::request::judge_body(policy, now_ms, &admission, body, 0).map(|_| ())
+    };
+    assert_eq!(judge(&policy, 0), Ok(()));
+    let off = policy.clone().with_key(|key| key.is_active = false);
+    assert_eq!(judge(&off, 0), Err(Denial::VirtualKeyInactive));
+    let expiring = policy.clone().with_key(|key| key.expires_at_ms = Some(5));
+    assert_eq!(judge(&expiring, 5), Err(Denial::VirtualKeyExpired));
+    let gone = Policy {
+        key: None,
+        ..policy
+    };
+    assert_eq!(judge(&gone, 0), Err(Denial::VirtualKeyNotFound));
 }

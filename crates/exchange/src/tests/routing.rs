@@ -156,10 +156,10 @@ fn an_anonymous_caller_is_sent_to_a_provider_that_lists_the_model() {
             .unwrap()
     };
     let body = br#"{"model":"gpt-4o-mini","messages":[]}"#;
-    let plan = crate::request::judge_body(&open, head(), body, 0).unwrap();
+    let plan = crate::request::judge_body(&open, 0, &head(), body, 0).unwrap();
     assert_eq!(plan.provider, "openai");
     assert!(plan.reservations.is_empty());
     let body = br#"{"model":"nobody-has-this","messages":[]}"#;
-    let denial = crate::request::judge_body(&open, head(), body, 0).unwrap_err();
+    let denial = crate::request::judge_body(&open, 0, &head(), body, 0).unwrap_err();
     assert_eq!(denial, blocked_model("nobody-has-this"));
 }
