@@ -47,6 +47,14 @@ def trap_each_worker(stack: Stack, key: KeyInForce) -> None:
     assert all(answer is None or answer.status == 503 for answer in answers)
 
 
+def serves_again(stack: Stack, key: KeyInForce) -> bool:
+    """Every worker sends a request on, for which another plugin of its VM has to be there again."""
+    headers = [(b"x-bf-vk", key.value.encode())]
+    request = raw.request(headers=headers, body=json.dumps(chat_body(MODEL)).encode())
+    answers = raw.exchange_at_once(stack.port, request)
+    return {answer and answer.status for answer in answers} == {200}
+
+
 def judges_again(stack: Stack, key: KeyInForce) -> bool:
     """Every worker says 400 to a body that is wrong, 401 to whoever has no key."""
     wrong = raw.request(headers=[(b"x-bf-vk", key.value.encode())], body=b"{}")
@@ -83,8 +91,9 @@ def test_when_the_vm_of_the_stream_traps_another_takes_its_place(fragile: Stack)
     eventually(
         lambda: stack.caller(doomed.value).chat(MODEL).status_code == 401, TAKEOVER, "a push"
     )
-    # A second time: the role moves between workers, too.
-    trap(stack, key, "trap-sync")
+    # A second time: the role moves between workers, too. Asked by a request that is refused, as one that is
+    # on its way in the worker that traps would be charged by estimate.
+    assert stack.caller(**{"x-fault-injection": "trap-sync"}).chat(MODEL).status_code == 401
     eventually(lambda: stack.envoy.text().count("trapped on request") >= 2, TAKEOVER, "the trap")
     ledger.assert_is_the_truth(stack, key, MODEL)
 
@@ -172,15 +181,17 @@ def test_a_request_that_traps_its_own_vm_on_its_way_is_charged(fragile: Stack) -
     """R-47. Before it leaves, when its answer comes, and when that has been passed on."""
     stack = fragile
     key = stack.key(budget={"max_limit": 20, "reset_duration": "1M"})
+    others = stack.key()
     # What the caller gets, and what the provider; behind the trap nothing is sent on.
     for place, status, reached in (
         ("trap-attempt", 503, 0),
         ("trap-answer", 503, 1),
-        ("trap-end", 200, 2),
+        ("trap-end", 200, 1),
     ):
+        before = stack.demo.requests()
         assert trap(stack, key, place).status_code == status, place
-        assert stack.demo.requests() == reached, place
-        eventually(lambda: judges_again(stack, key), 3, "the reloaded VM")
+        assert stack.demo.requests() - before == reached, place
+        eventually(lambda: serves_again(stack, others), 3, "the reloaded VM")
     records = stack.admin.usage(key.id, 3, within=BURIAL)
     assert {record.outcome for record in records} == {"filter_trap"}
     assert all(record.estimated and record.cost > 0 for record in records)
