@@ -4,9 +4,10 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
-step_total=6
+step_total=7
 
 step "formatting" cargo fmt --all --check
+step "formatting of the fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
 step "clippy" cargo clippy --workspace --all-targets -- -D warnings
 # The variant of the filter that only tests build.
 step "clippy with faults" \

@@ -9,7 +9,7 @@ level=${1:-up}
 case $level in
     wasm) own_steps=2 ;;
     up) own_steps=3 ;;
-    test) own_steps=6 ;;
+    test) own_steps=8 ;;
     *)
         echo "usage: setup.sh wasm|up|test" >&2
         exit 2
@@ -166,6 +166,13 @@ with_lock() {
 
 # ---- what only the tests need
 
+provide_cxx() {
+    have c++ || apt_install g++ || true
+    have c++ ||
+        fail "A C++ compiler is missing (libFuzzer is compiled): apt-get install g++, or xcode-select --install"
+    note "$(c++ -dumpversion)"
+}
+
 provide_wasm_test_runner() {
     local version home
     version=$(locked_version wasm-bindgen)
@@ -198,6 +205,26 @@ provide_python_tests() {
     echo "$home/bin/python" >"$choices/python"
 }
 
+provide_node_tests() {
+    local sum home
+    have npm || fail "npm is missing; it installs the packages of tests/package.json: apt-get install npm"
+    sum=$(cksum <tests/package.json | cut -d ' ' -f 1)
+    home=$REEVE_TOOLS/node-tests-$sum
+    [ -e "$home/.complete" ] || with_lock "$home.lock" install_node_tests "$home" ||
+        fail "The packages of tests/package.json could not be installed."
+    echo "$home" >"$choices/node-tests"
+}
+
+install_node_tests() {
+    local home=$1
+    [ -e "$home/.complete" ] && return
+    rm -rf "$home"
+    mkdir -p "$home"
+    cp tests/package.json "$home"
+    npm install --prefix "$home" --no-package-lock --no-audit --no-fund --ignore-scripts || return 1
+    touch "$home/.complete"
+}
+
 provide_postgres() {
     local bin
     if [ -n "${REEVE_TEST_POSTGRES_URL:-}" ]; then
@@ -215,7 +242,9 @@ step "Rust" provide_rust
 step "wasm toolchain" provide_wasm_toolchain
 [ "$level" = wasm ] || step "Envoy" provide_envoy
 if [ "$level" = test ]; then
+    step "C++ compiler" provide_cxx
     step "wasm test runner" provide_wasm_test_runner
     step "Python test packages" provide_python_tests
+    step "Node test packages" provide_node_tests
     step "PostgreSQL" provide_postgres
 fi

@@ -22,5 +22,6 @@ begun=$SECONDS
 phase "set-up" "$root/scripts/setup.sh" test
 phase "check" "$root/scripts/check.sh"
 phase "unit" "$root/scripts/unit.sh"
+phase "fuzz" "$root/scripts/fuzz.sh" short
 phase "end to end" "$root/scripts/e2e.sh"
 printf '\n%sall: %s s\n' "$summary" $((SECONDS - begun))

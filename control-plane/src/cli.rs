@@ -29,8 +29,8 @@ pub(crate) enum Command {
         #[arg(long)]
         dev: bool,
     },
-    /// Run a small LLM server that needs no account: OpenAI's and Anthropic's wire formats,
-    /// deterministic answers, real usage numbers.
+    /// Run a small LLM server that needs no account: the wire formats of OpenAI, Anthropic, Gemini,
+    /// Bedrock and Cohere, deterministic answers, real usage numbers.
     DemoProvider {
         /// Name by which the header x-demo-fault addresses this instance.
         #[arg(long, default_value = "demo", value_parser = demo_name)]

@@ -12,6 +12,7 @@ pub mod app;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod coverage;
 pub mod customers;
 pub mod db;
 pub mod demo_provider;

@@ -18,7 +18,8 @@ use crate::auth::Admin;
 use crate::error::{self, Error};
 use crate::http::{request_id, unread_body};
 use crate::{
-    customers, health, models, policy_sync, providers, settings, teams, usage, virtual_keys,
+    coverage, customers, health, models, policy_sync, providers, settings, teams, usage,
+    virtual_keys,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +50,8 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .merge(models::routes::routes())
         // /api/governance/usage, /records, /rejected
         .merge(usage::routes::routes())
+        // /api/governance/coverage
+        .merge(coverage::routes::routes())
         // /api/nodes
         .merge(policy_sync::routes::routes())
 }

@@ -155,7 +155,7 @@ pub async fn configure_providers(app: &App, names: &[&str]) {
     let mut tx = app.db.begin_write().await.unwrap();
     for name in names {
         tx.query(
-            "INSERT INTO providers (name, wire_format, base_url, allow_private_network,
+            "INSERT INTO providers (name, base_provider_type, base_url, allow_private_network,
                                     is_key_less, created_at, updated_at)
              VALUES ($1, 'openai', 'https://llm.example/v1', FALSE, FALSE, 0, 0)",
         )

@@ -23,6 +23,8 @@ impl Context for Attempt {}
 
 impl HttpContext for Attempt {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        #[cfg(feature = "fault-injection")]
+        crate::governance::fault::at(b"trap-attempt");
         let [xds, cluster, filter, reeve] = METADATA;
         let metadata = |name| host::property(&[xds, cluster, filter, reeve, name]);
         let (Some(authority), Some(mut path), Some(below)) = (
@@ -32,7 +34,7 @@ impl HttpContext for Attempt {
         ) else {
             // Nobody has judged this request, or the cluster is not ours.
             host::error("attempt without a judgement or without cluster metadata: refused");
-            host::reply(503, &[], b"");
+            host::reply(503, "reeve.not_judged", &[], b"");
             return Action::Pause;
         };
         path.extend_from_slice(&below);

@@ -14,8 +14,20 @@ pub(crate) enum Refused {
     Unavailable,
 }
 
-/// Takes all reservations or none, and gives the window that each was taken in.
-pub(crate) fn reserve_all(reservations: &[Reservation], now_ms: i64) -> Result<Vec<i64>, Refused> {
+/// A reservation that was taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    /// Start of the window that it was taken in.
+    pub(crate) window_start_ms: i64,
+    /// All that counts against the limit in that window now.
+    pub(crate) used: i64,
+}
+
+/// Takes all reservations or none.
+pub(crate) fn reserve_all(
+    reservations: &[Reservation],
+    now_ms: i64,
+) -> Result<Vec<Taken>, Refused> {
     // Look first: a request that one limit refuses must not, even for a moment, hold room under
     // another that a neighbour needs.
     if reservations.len() > 1 {
@@ -26,22 +38,28 @@ pub(crate) fn reserve_all(reservations: &[Reservation], now_ms: i64) -> Result<V
                 .map_err(|exceeded| Refused::Exceeded(index, exceeded))?;
         }
     }
-    let mut windows = Vec::with_capacity(reservations.len());
+    let mut all = Vec::with_capacity(reservations.len());
     for (index, reservation) in reservations.iter().enumerate() {
         match reserve(reservation, index, now_ms) {
-            Ok(window_start_ms) => windows.push(window_start_ms),
+            Ok(taken) => all.push(taken),
             Err(refused) => {
-                for (taken, window_start_ms) in reservations.iter().zip(windows) {
-                    settle(&taken.limit.id, window_start_ms, taken.amount, 0);
-                }
+                let windows: Vec<i64> = all.iter().map(|taken| taken.window_start_ms).collect();
+                give_back(reservations, &windows);
                 return Err(refused);
             }
         }
     }
-    Ok(windows)
+    Ok(all)
 }
 
-fn reserve(reservation: &Reservation, index: usize, now_ms: i64) -> Result<i64, Refused> {
+/// Gives back what was taken in these windows: of the first reservations, as many as there are.
+pub(crate) fn give_back(reservations: &[Reservation], windows: &[i64]) {
+    for (taken, window_start_ms) in reservations.iter().zip(windows) {
+        settle(&taken.limit.id, *window_start_ms, taken.amount, 0);
+    }
+}
+
+fn reserve(reservation: &Reservation, index: usize, now_ms: i64) -> Result<Taken, Refused> {
     let id = &reservation.limit.id;
     loop {
         let (counter, version) = read(id).ok_or(Refused::Unavailable)?;
@@ -49,7 +67,10 @@ fn reserve(reservation: &Reservation, index: usize, now_ms: i64) -> Result<i64, 
             .reserve(&reservation.limit, reservation.amount, now_ms)
             .map_err(|exceeded| Refused::Exceeded(index, exceeded))?;
         if host::shared_swap(&key(id), &taken.to_bytes(), version) {
-            return Ok(taken.window_start_ms);
+            return Ok(Taken {
+                window_start_ms: taken.window_start_ms,
+                used: taken.used(),
+            });
         }
     }
 }

@@ -6,22 +6,32 @@ use std::cell::Cell;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType};
+use reeve_exchange::allowance::{self, Allowance};
+use reeve_exchange::head::{self, Admission, Admitted};
 use reeve_exchange::headers::Headers;
-use reeve_exchange::request::{self, Admission, Plan};
+use reeve_exchange::reply::Reply;
+use reeve_exchange::request::{self, Plan};
 use reeve_exchange::response::{Metering, Outcome};
 use reeve_exchange::{Denial, reply};
-use reeve_llm::WireFormat;
-use reeve_proto::v1;
+use reeve_llm::{COUNT_HEADERS, ResponseHead, WireFormat};
 
 use crate::attempt::UPSTREAM_PATH;
 use crate::counters::{self, Refused};
+use crate::flights::{self, Flight};
 use crate::policy_cache::PolicyCache;
-use crate::{host, outbox};
+use crate::usage_record::{self, Reserved};
+use crate::{access_log, host, metrics, outbox};
 
 /// The header that chooses the provider's cluster. Only this filter may set it.
 const CLUSTER: &str = "x-reeve-cluster";
-/// Envoy's response flag for a caller that went away (`DownstreamConnectionTermination`).
-const DOWNSTREAM_GONE: u64 = 0x4000;
+/// How the provider had encoded its answer; Envoy sets it (`control-plane/src/envoy_files/listener.rs`).
+const PROVIDER_ENCODING: &str = "x-reeve-provider-encoding";
+/// Envoy's response flags for a caller that went away: it closed the connection
+/// (`DownstreamConnectionTermination`), broke its protocol, or reset the stream.
+const DOWNSTREAM_GONE: u64 = 0x4000 | 0x4_0000 | 0x1000_0000;
+/// A response that is of no use before its end waits for its cost up to this size; Envoy itself
+/// holds no more than 1 MiB.
+const MAX_WAITING_BYTES: usize = 256 << 10;
 
 thread_local! {
     /// One per VM, and a VM has one thread.
@@ -50,11 +60,24 @@ enum State {
 #[derive(Debug)]
 struct Forwarded {
     metering: Metering,
-    /// Of each reservation, the window it was taken in.
-    windows: Vec<i64>,
-    reserved_at_ms: i64,
-    /// The response has ended in order.
-    ended: bool,
+    reserved: Reserved,
+    flight: Flight,
+    /// What is left under its limits, as header fields.
+    allowance: Vec<(&'static str, String)>,
+    answer: Answer,
+}
+
+/// How far the response has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Not here yet, or passing.
+    Open,
+    /// Held, headers and all, until its cost is known; so many bytes are there, and metered.
+    Waiting(usize),
+    /// It broke off while it was held, and Envoy answers in its place.
+    Replaced,
+    /// It has ended in order.
+    Ended,
 }
 
 impl Default for Governance {
@@ -69,9 +92,18 @@ impl Default for Governance {
 
 impl Governance {
     fn refuse(&mut self, denial: &Denial) -> Action {
-        self.state = State::Idle;
+        let kind = reply::kind(denial);
+        metrics::denied(kind);
+        access_log::denied(kind);
         let reply = reply::render(denial, self.dialect, &self.request_id, host::now_ms());
-        host::reply(reply.status, &reply.headers, &reply.body);
+        self.answer(kind, &reply)
+    }
+
+    /// Answers here and now. `details` goes into Envoy's access log.
+    fn answer(&mut self, details: &str, reply: &Reply) -> Action {
+        self.state = State::Idle;
+        let details = format!("reeve.{details}");
+        host::reply(reply.status, &details, &reply.headers, &reply.body);
         Action::Pause
     }
 
@@ -86,40 +118,59 @@ impl Governance {
             }
             request::judge_body(policy, now_ms, admission, &body, random())
         });
-        let plan = match judged {
-            Ok(plan) => plan,
-            Err(denial) => return self.refuse(&denial),
-        };
-        if !outbox::has_room() {
-            return self.refuse(&Denial::UsageBacklogFull);
-        }
-        let windows = match counters::reserve_all(&plan.reservations, now_ms) {
-            Ok(windows) => windows,
-            Err(Refused::Exceeded(index, exceeded)) => {
-                return self.refuse(&plan.limit_denial(index, exceeded));
+        match judged.and_then(|plan| self.reserve(plan, now_ms)) {
+            Ok(forwarded) => {
+                send(forwarded.metering.plan(), size);
+                self.state = State::Forwarded(Box::new(forwarded));
+                Action::Continue
             }
-            Err(Refused::Unavailable) => return self.refuse(&Denial::PolicyUnavailable),
+            Err(denial) => self.refuse(&denial),
+        }
+    }
+
+    /// Takes all that the plan needs, or nothing.
+    fn reserve(&self, plan: Plan, now_ms: i64) -> Result<Forwarded, Denial> {
+        if !outbox::has_room() {
+            return Err(Denial::UsageBacklogFull);
+        }
+        let taken = match counters::reserve_all(&plan.reservations, now_ms) {
+            Ok(taken) => taken,
+            Err(Refused::Exceeded(index, exceeded)) => {
+                return Err(plan.limit_denial(index, exceeded));
+            }
+            Err(Refused::Unavailable) => return Err(Denial::PolicyUnavailable),
         };
-        send(&plan, &admission.upstream_path, size);
-        self.state = State::Forwarded(Box::new(Forwarded {
+        let reserved = Reserved {
+            request_id: reeve_llm::sanitise(&self.request_id),
+            at_ms: now_ms,
+            windows: taken.iter().map(|taken| taken.window_start_ms).collect(),
+        };
+        let Some(flight) = flights::begin(&plan, &reserved) else {
+            counters::give_back(&plan.reservations, &reserved.windows);
+            return Err(Denial::PolicyUnavailable);
+        };
+        let left = plan.reservations.iter().zip(&taken);
+        let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
+        Ok(Forwarded {
+            allowance: allowance::headers(left, self.dialect, now_ms),
             metering: Metering::new(plan),
-            windows,
-            reserved_at_ms: now_ms,
-            ended: false,
-        }));
-        Action::Continue
+            reserved,
+            flight,
+            answer: Answer::Open,
+        })
     }
 }
 
 /// Readies the request for its provider's cluster.
-fn send(plan: &Plan, upstream_path: &[u8], size: usize) {
+fn send(plan: &Plan, size: usize) {
     if let Some(body) = &plan.body {
         host::replace_buffer(BufferType::HttpRequestBody, size, body);
         host::set_request_header("content-length", body.len().to_string().as_bytes());
     }
-    // Usage is read from the answer, so it must come uncompressed.
+    // Usage is read from the answer. Should it come compressed all the same, Envoy decompresses it.
     host::remove_request_header("accept-encoding");
-    host::set_property(UPSTREAM_PATH, upstream_path);
+    access_log::forwarded(plan);
+    host::set_property(UPSTREAM_PATH, plan.upstream_path.as_bytes());
     host::set_request_header(CLUSTER, plan.cluster.as_bytes());
 }
 
@@ -133,20 +184,19 @@ impl HttpContext for Governance {
         fault::inject(headers);
         let method = headers.first(":method").unwrap_or_default();
         let path = headers.first(":path").unwrap_or_default();
-        self.dialect = request::dialect(path);
         self.request_id = headers.first("x-request-id").unwrap_or_default().to_vec();
         let now_ms = host::now_ms();
         let judged = POLICY.with(|policy| {
             policy.refresh();
-            request::judge_headers(policy, now_ms, method, path, headers)
+            head::judge_headers(policy, now_ms, method, path, headers)
         });
-        let admission = match judged {
-            Ok(admission) => admission,
+        self.dialect = judged.dialect;
+        let admission = match judged.verdict {
+            Ok(Admitted::AwaitsBody(_)) if end_of_stream => return self.refuse(&no_body()),
+            Ok(Admitted::AwaitsBody(admission)) => admission,
+            Ok(Admitted::Answered(reply)) => return self.answer("models", &reply),
             Err(denial) => return self.refuse(&denial),
         };
-        if end_of_stream {
-            return self.refuse(&no_body());
-        }
         for name in headers.private_names() {
             host::remove_request_header(name);
         }
@@ -186,112 +236,165 @@ impl HttpContext for Governance {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        let State::Forwarded(forwarded) = &mut self.state else {
-            return Action::Continue;
-        };
-        forwarded.ended = end_of_stream;
-        let status = host::response_header(":status")
-            .and_then(|value| str::from_utf8(&value).ok()?.parse().ok())
-            .unwrap_or(0);
-        let content_type = host::response_header("content-type");
-        let changes_body = forwarded
-            .metering
-            .on_response_headers(status, content_type.as_deref());
-        if changes_body {
-            host::remove_response_header("content-length");
+        #[cfg(feature = "fault-injection")]
+        fault::at(b"trap-answer");
+        match &mut self.state {
+            State::Forwarded(forwarded) => forwarded.on_response_headers(end_of_stream),
+            State::Idle | State::AwaitingBody(..) => Action::Continue,
         }
-        let plan = forwarded.metering.plan();
-        host::set_response_header("x-reeve-provider", plan.provider.as_bytes());
-        host::set_response_header("x-reeve-model", plan.model.as_bytes());
-        Action::Continue
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let State::Forwarded(forwarded) = &mut self.state else {
-            return Action::Continue;
-        };
-        forwarded.ended |= end_of_stream;
-        if forwarded.metering.wants_body() {
-            let bytes = host::buffer(BufferType::HttpResponseBody, size);
-            if let Some(instead) = forwarded.metering.on_response_body(&bytes, end_of_stream) {
-                host::replace_buffer(BufferType::HttpResponseBody, size, &instead);
-            }
+        match &mut self.state {
+            State::Forwarded(forwarded) => forwarded.on_response_body(size, end_of_stream),
+            State::Idle | State::AwaitingBody(..) => Action::Continue,
         }
-        Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         if let State::Forwarded(forwarded) = &mut self.state {
-            forwarded.ended = true;
+            forwarded.on_response_trailers();
         }
         Action::Continue
     }
 
     fn on_log(&mut self) {
+        #[cfg(feature = "fault-injection")]
+        fault::at(b"trap-end");
         if let State::Forwarded(forwarded) = std::mem::replace(&mut self.state, State::Idle) {
-            settle(*forwarded, &self.request_id);
+            forwarded.settle();
         }
     }
 }
 
-/// Charges what was used, and leaves a record of it for the control plane.
-fn settle(forwarded: Forwarded, request_id: &[u8]) {
-    let Forwarded {
-        metering,
-        windows,
-        reserved_at_ms,
-        ended,
-    } = forwarded;
-    let outcome = if ended {
-        Outcome::Complete
-    } else if downstream_is_gone() {
-        Outcome::DownstreamDisconnect
-    } else {
-        Outcome::UpstreamReset
-    };
-    let (plan, settlement) = metering.settle(outcome);
-    let mut charges = Vec::with_capacity(plan.reservations.len());
-    let taken = plan
-        .reservations
-        .iter()
-        .zip(windows)
-        .zip(&settlement.charges);
-    for ((reservation, window_start_ms), used) in taken {
-        let limit_id = &reservation.limit.id;
-        counters::settle(limit_id, window_start_ms, reservation.amount, *used);
-        charges.push(v1::Charge {
-            limit_id: limit_id.clone(),
-            window_start_ms,
-            amount: *used,
-        });
+impl Forwarded {
+    fn on_response_headers(&mut self, end_of_stream: bool) -> Action {
+        if let Answer::Waiting(_) = self.answer {
+            self.metering.set_status(response_status());
+            self.answer = Answer::Replaced;
+            return Action::Continue;
+        }
+        let plan = self.metering.plan();
+        metrics::first_byte(plan, host::now_ms().saturating_sub(self.reserved.at_ms));
+        host::set_response_header("x-reeve-provider", plan.provider.as_bytes());
+        host::set_response_header("x-reeve-model", plan.model.as_bytes());
+        for (name, value) in self.allowance.drain(..) {
+            host::set_response_header(name, value.as_bytes());
+        }
+        let content_type = host::response_header("content-type");
+        let content_encoding = host::response_header("content-encoding");
+        let counts = if reeve_llm::wants_count_headers(plan.endpoint) {
+            COUNT_HEADERS.map(host::response_header)
+        } else {
+            [const { None }; 4]
+        };
+        let head = ResponseHead {
+            content_type: content_type.as_deref(),
+            content_encoding: content_encoding.as_deref(),
+            counts: counts.each_ref().map(Option::as_deref),
+        };
+        if self.metering.on_response_headers(response_status(), head) {
+            host::remove_response_header("content-length");
+        }
+        if end_of_stream {
+            self.answer = Answer::Ended;
+            return Action::Continue;
+        }
+        if self.metering.can_wait() && can_be_held() {
+            self.answer = Answer::Waiting(0);
+            return Action::Pause;
+        }
+        Action::Continue
     }
-    let id = |id: Option<&String>| id.cloned().unwrap_or_default();
-    outbox::append(v1::UsageRecord {
-        sequence: 0,
-        request_id: reeve_llm::sanitise(request_id),
-        reserved_at_ms,
-        finished_at_ms: host::now_ms(),
-        virtual_key_id: id(plan.key.as_ref().map(|key| &key.id)),
-        team_id: id(plan.team.as_ref().map(|team| &team.id)),
-        customer_id: id(plan.customer.as_ref().map(|customer| &customer.id)),
-        provider_config_id: id(plan.provider_config_id.as_ref()),
-        provider: plan.provider,
-        model: plan.model,
-        operation: plan.endpoint.operation().to_owned(),
-        usage: Some(v1::TokenUsage {
-            input_tokens: settlement.usage.input_tokens,
-            cache_read_tokens: settlement.usage.cache_read_tokens,
-            cache_write_tokens: settlement.usage.cache_write_tokens,
-            output_tokens: settlement.usage.output_tokens,
-            reasoning_tokens: settlement.usage.reasoning_tokens,
+
+    fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        // While held, `size` is everything so far.
+        let metered = match self.answer {
+            Answer::Replaced => return Action::Continue,
+            Answer::Waiting(metered) => metered,
+            Answer::Open | Answer::Ended => 0,
+        };
+        if self.metering.wants_body() {
+            let bytes = host::buffer_from(BufferType::HttpResponseBody, metered, size);
+            if let Some(instead) = self.metering.on_response_body(&bytes, end_of_stream) {
+                host::replace_buffer(BufferType::HttpResponseBody, size, &instead);
+            }
+        }
+        if end_of_stream {
+            self.end();
+        } else if let Answer::Waiting(_) = self.answer {
+            if size <= MAX_WAITING_BYTES {
+                self.answer = Answer::Waiting(size);
+                return Action::Pause;
+            }
+            self.answer = Answer::Open;
+        }
+        Action::Continue
+    }
+
+    fn on_response_trailers(&mut self) {
+        if self.answer != Answer::Replaced {
+            self.end();
+        }
+    }
+
+    /// The response has ended in order; if its headers are still here, they can tell its cost.
+    fn end(&mut self) {
+        let before = std::mem::replace(&mut self.answer, Answer::Ended);
+        if let Answer::Waiting(_) = before
+            && let Some(cost) = self.metering.cost()
+        {
+            host::set_response_header("x-reeve-cost", cost.to_string().as_bytes());
+        }
+    }
+
+    /// Charges what was used, and leaves a record of it for the control plane.
+    fn settle(self) {
+        if !flights::is_due(self.flight) {
+            return;
+        }
+        let outcome = if self.answer == Answer::Ended {
+            Outcome::Complete
+        } else if downstream_is_gone() {
+            Outcome::DownstreamDisconnect
+        } else {
+            Outcome::UpstreamReset
+        };
+        let now_ms = host::now_ms();
+        let (plan, settlement) = self.metering.settle(outcome);
+        let taken = plan.reservations.iter().zip(&self.reserved.windows);
+        for ((reservation, window_start_ms), used) in taken.zip(&settlement.charges) {
+            let limit_id = &reservation.limit.id;
+            counters::settle(limit_id, *window_start_ms, reservation.amount, *used);
+        }
+        outbox::append(usage_record::of(&plan, &self.reserved, &settlement, now_ms));
+        flights::end(self.flight);
+        access_log::ended(&settlement);
+        metrics::ended(
+            &plan,
+            &settlement,
+            now_ms.saturating_sub(self.reserved.at_ms),
+        );
+    }
+}
+
+fn response_status() -> u16 {
+    host::response_header(":status")
+        .and_then(|value| str::from_utf8(&value).ok()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Can the response be held until its end, and is it small enough? Envoy's decompressor ends a body
+/// with trailers, which never come to a filter that holds the body; it takes the length out too.
+fn can_be_held() -> bool {
+    match host::response_header("content-length") {
+        Some(value) => str::from_utf8(&value).is_ok_and(|length| {
+            length
+                .parse()
+                .is_ok_and(|length: usize| length <= MAX_WAITING_BYTES)
         }),
-        cost_nanos: settlement.cost.get(),
-        estimated: settlement.estimated,
-        status: u32::from(settlement.status),
-        streamed: settlement.streamed,
-        charges,
-        outcome: settlement.outcome.as_str().to_owned(),
-    });
+        None => host::response_header(PROVIDER_ENCODING).is_none(),
+    }
 }
 
 fn downstream_is_gone() -> bool {
@@ -303,7 +406,7 @@ fn downstream_is_gone() -> bool {
 
 fn no_body() -> Denial {
     Denial::InvalidRequest {
-        message: "the request has no body: send JSON".into(),
+        message: "the request has no body".into(),
         param: None,
     }
 }
@@ -325,14 +428,24 @@ fn random() -> u64 {
 pub(crate) mod fault {
     use super::{Headers, host};
 
+    const HEADER: &str = "x-fault-injection";
     const ASKED: &str = "fault/trap-sync";
 
-    /// `x-fault-injection: trap` traps this VM, `trap-sync` the one that holds the stream.
+    /// `x-fault-injection: trap` traps this VM when the request's headers are there, `trap-attempt`,
+    /// `trap-answer` and `trap-end` later on its way; `trap-sync` traps the VM that holds the stream.
     pub(crate) fn inject(headers: Headers<'_>) {
-        match headers.first("x-fault-injection") {
+        match headers.first(HEADER) {
             Some(b"trap") => trap(),
             Some(b"trap-sync") => host::shared_set(ASKED, b"1"),
             _ => {}
+        }
+    }
+
+    /// Traps this VM if the request has asked for it in this place.
+    pub(crate) fn at(place: &[u8]) {
+        let fields = host::request_headers();
+        if Headers::new(&fields).first(HEADER) == Some(place) {
+            trap();
         }
     }
 

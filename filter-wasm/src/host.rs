@@ -1,24 +1,20 @@
-//! Every hostcall, once. Bytes in, bytes out: the SDK's text variants panic on bytes that are not
-//! UTF-8, and so would hand any client a switch to turn governance off (reference: proxy-wasm 0.2).
+//! Every hostcall that this crate makes, by what it is for. Bytes in, bytes out.
 //!
 //! A call that fails answers like one that found nothing, and is logged: callers then refuse, because
 //! nothing they look up is optional.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, LogLevel, MapType, Status};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
 
-/// Header fields, in order.
-pub(crate) type Fields = Vec<(String, Vec<u8>)>;
+use crate::abi::{self, Failure};
+
+pub(crate) use crate::abi::Fields;
 
 /// Nanoseconds since the Unix epoch.
 pub(crate) fn now_nanos() -> u64 {
-    let since = hostcalls::get_current_time()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    checked("get_current_time", abi::current_time_nanoseconds())
 }
 
 /// Milliseconds since the Unix epoch.
@@ -29,56 +25,63 @@ pub(crate) fn now_ms() -> i64 {
 /// A line in Envoy's log. The text is ours or went through the sanitiser.
 pub(crate) fn log(level: LogLevel, message: &str) {
     // There is nowhere else to complain to.
-    let _ = hostcalls::log(level, message);
+    let _ = abi::log(level, message);
 }
 
 pub(crate) fn error(message: &str) {
     log(LogLevel::Error, message);
 }
 
-fn checked<T: Default>(what: &str, result: Result<T, Status>) -> T {
-    result.unwrap_or_else(|status| {
-        error(&format!("hostcall failed: {what}: {status:?}"));
+fn checked<T: Default>(what: &str, result: Result<T, Failure>) -> T {
+    result.unwrap_or_else(|failure| {
+        error(&format!("hostcall failed: {what}: {failure:?}"));
         T::default()
     })
 }
 
+/// `None`: there is no such thing, which is an answer.
+fn found<T: Default>(what: &str, result: Result<T, Failure>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(Failure::NotFound | Failure::Empty) => None,
+        Err(failure) => {
+            error(&format!("hostcall failed: {what}: {failure:?}"));
+            None
+        }
+    }
+}
+
 pub(crate) fn set_tick_period(period: Duration) {
-    checked("set_tick_period", hostcalls::set_tick_period(period));
+    let milliseconds = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+    checked("set_tick_period", abi::set_tick_period(milliseconds));
 }
 
 // ---------------------------------------------------------------- shared data
 
 /// A value of shared data and its version, for compare-and-swap.
 pub(crate) fn shared_get(key: &str) -> (Option<Vec<u8>>, Option<u32>) {
-    checked("get_shared_data", hostcalls::get_shared_data(key))
+    found("get_shared_data", abi::shared_data(key)).unzip()
 }
 
 /// Writes whatever stands there.
 pub(crate) fn shared_set(key: &str, value: &[u8]) {
-    checked(
-        "set_shared_data",
-        hostcalls::set_shared_data(key, Some(value), None),
-    );
+    checked("set_shared_data", abi::set_shared_data(key, value, 0));
 }
 
 /// Writes if nobody has written since `version` was read. (The host cannot write "if absent".)
 pub(crate) fn shared_swap(key: &str, value: &[u8], version: Option<u32>) -> bool {
-    hostcalls::set_shared_data(key, Some(value), version).is_ok()
+    abi::set_shared_data(key, value, version.unwrap_or(0)).is_ok()
 }
 
 // ---------------------------------------------------------------- properties
 
 pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
-    checked("get_property", hostcalls::get_property(path.to_vec()))
+    found("get_property", abi::property(path))
 }
 
-/// Writes filter state that the upstream filters of this request can read.
+/// Writes filter state, `wasm.<name>`: upstream filters of this request and the access log read it.
 pub(crate) fn set_property(name: &str, value: &[u8]) {
-    checked(
-        "set_property",
-        hostcalls::set_property(vec![name], Some(value)),
-    );
+    checked("set_property", abi::set_property(name, value));
 }
 
 pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
@@ -90,79 +93,90 @@ pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
 pub(crate) fn request_headers() -> Fields {
     checked(
         "get_request_headers",
-        hostcalls::get_map_bytes(MapType::HttpRequestHeaders),
+        abi::header_fields(MapType::HttpRequestHeaders),
     )
 }
 
 pub(crate) fn set_request_header(name: &str, value: &[u8]) {
-    let result = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value));
+    let result = abi::set_header(MapType::HttpRequestHeaders, name, value);
     checked("set_request_header", result);
 }
 
 pub(crate) fn remove_request_header(name: &str) {
-    checked(
-        "remove_request_header",
-        hostcalls::remove_map_value(MapType::HttpRequestHeaders, name),
-    );
+    let result = abi::remove_header(MapType::HttpRequestHeaders, name);
+    checked("remove_request_header", result);
 }
 
 pub(crate) fn response_header(name: &str) -> Option<Vec<u8>> {
-    checked(
-        "get_response_header",
-        hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, name),
-    )
+    let result = abi::header_value(MapType::HttpResponseHeaders, name);
+    found("get_response_header", result)
 }
 
 pub(crate) fn set_response_header(name: &str, value: &[u8]) {
-    let result = hostcalls::set_map_value_bytes(MapType::HttpResponseHeaders, name, Some(value));
+    let result = abi::set_header(MapType::HttpResponseHeaders, name, value);
     checked("set_response_header", result);
 }
 
 pub(crate) fn remove_response_header(name: &str) {
-    checked(
-        "remove_response_header",
-        hostcalls::remove_map_value(MapType::HttpResponseHeaders, name),
-    );
+    let result = abi::remove_header(MapType::HttpResponseHeaders, name);
+    checked("remove_response_header", result);
 }
 
-/// The first `size` bytes of a buffer; nothing when it is empty.
+/// The first `size` bytes of a buffer.
 pub(crate) fn buffer(kind: BufferType, size: usize) -> Vec<u8> {
-    if size == 0 {
+    buffer_from(kind, 0, size)
+}
+
+/// The bytes of a buffer from `start` to `end`; nothing when there are none.
+pub(crate) fn buffer_from(kind: BufferType, start: usize, end: usize) -> Vec<u8> {
+    let most = end.saturating_sub(start);
+    if most == 0 {
         return Vec::new();
     }
-    checked("get_buffer", hostcalls::get_buffer(kind, 0, size)).unwrap_or_default()
+    found("get_buffer", abi::buffer(kind, start, most)).unwrap_or_default()
 }
 
 /// Replaces the first `size` bytes of a buffer.
 pub(crate) fn replace_buffer(kind: BufferType, size: usize, bytes: &[u8]) {
-    checked("set_buffer", hostcalls::set_buffer(kind, 0, size, bytes));
+    checked("set_buffer", abi::replace_buffer(kind, size, bytes));
 }
 
-/// Answers the caller ourselves. Header values must have gone through the sanitiser.
-pub(crate) fn reply(status: u16, headers: &[(&'static str, String)], body: &[u8]) {
-    let headers = headers
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    checked(
-        "send_local_response",
-        hostcalls::send_http_response(u32::from(status), headers, Some(body)),
-    );
+/// Answers the caller ourselves. Header values must have gone through the sanitiser. `details` is
+/// what Envoy's access log calls the reason (`%RESPONSE_CODE_DETAILS%`).
+pub(crate) fn reply(status: u16, details: &str, headers: &[(&'static str, String)], body: &[u8]) {
+    let result = abi::send_local_response(status, details, headers, body);
+    checked("send_local_response", result);
+}
+
+// ---------------------------------------------------------------- metrics
+
+/// Defines a metric; `None`: the host does not want it.
+pub(crate) fn define_metric(kind: MetricType, name: &str) -> Option<u32> {
+    found("define_metric", abi::define_metric(kind, name))
+}
+
+pub(crate) fn add_to_metric(id: u32, amount: i64) {
+    checked("increment_metric", abi::increment_metric(id, amount));
+}
+
+pub(crate) fn record_metric(id: u32, value: u64) {
+    checked("record_metric", abi::record_metric(id, value));
 }
 
 // ---------------------------------------------------------------- gRPC
 
 /// Opens a stream; `None`: the cluster is unknown.
 pub(crate) fn open_stream(cluster: &str, service: &str, method: &str) -> Option<u32> {
+    // The SDK's dispatcher has to know the token, so this is the SDK's call.
     hostcalls::open_grpc_stream(cluster, service, method, Vec::new()).ok()
 }
 
 /// `false`: the stream is gone. `true` means queued, not delivered.
 pub(crate) fn send_on_stream(token: u32, message: &[u8]) -> bool {
-    hostcalls::send_grpc_stream_message(token, Some(message), false).is_ok()
+    abi::send_grpc(token, message).is_ok()
 }
 
 pub(crate) fn cancel_stream(token: u32) {
     // It may be gone already, which is what was wanted.
-    let _ = hostcalls::cancel_grpc_stream(token);
+    let _ = abi::cancel_grpc(token);
 }

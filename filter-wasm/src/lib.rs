@@ -9,20 +9,31 @@
 //! Every worker has one VM for its `governance` and `attempt`, the main thread one for `sync`; all
 //! VMs of a process meet in [shared data](shared).
 //!
-//! Architecture invariants: only [`host`] makes hostcalls, and only those that take bytes; nothing a
-//! client, a provider or the control plane sends can panic; no decision is made here.
+//! Architecture invariants: only [`host`] makes hostcalls, through [`abi`], which cannot panic; nothing
+//! a client, a provider or the control plane sends can; no decision is made here.
 
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::float_arithmetic
+)]
+
+mod abi;
+mod access_log;
 mod attempt;
 mod config;
 mod counters;
+mod flights;
 mod governance;
 mod host;
 mod lease;
+mod metrics;
 mod outbox;
 mod policy_cache;
 mod root;
 mod shared;
 mod sync;
+mod usage_record;
 
 use proxy_wasm::types::LogLevel;
 

@@ -27,6 +27,15 @@ pub(crate) struct PolicyCache {
     models: RefCell<HashMap<String, Rc<Model>>>,
 }
 
+/// Names of models, as an entry of policy.
+struct Names(Vec<String>);
+
+impl From<v1::ModelNames> for Names {
+    fn from(message: v1::ModelNames) -> Self {
+        Self(message.names)
+    }
+}
+
 impl PolicyCache {
     /// Forgets everything if the policy has changed. Call once per request, before judging it.
     pub(crate) fn refresh(&self) {
@@ -81,6 +90,13 @@ impl PolicyView for PolicyCache {
 
     fn model(&self, provider: &str, model: &str) -> Option<Rc<Model>> {
         self.look_up::<v1::Model, _>(&self.models, format!("model/{provider}/{model}"))
+    }
+
+    fn models(&self, provider: &str) -> Option<Rc<Vec<String>>> {
+        // Asked for seldom, and long: not kept.
+        let key = format!("models/{provider}");
+        let names = decode::<v1::ModelNames, Names>(&key, &self.version.get().entry(&key)?)?;
+        Some(Rc::new(names.0))
     }
 }
 

@@ -7,6 +7,7 @@ use proxy_wasm::types::ContextType;
 
 use crate::attempt::Attempt;
 use crate::config::Config;
+use crate::flights;
 use crate::governance::Governance;
 use crate::host;
 use crate::sync::Sync;
@@ -77,6 +78,9 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
+        if self.role == Some(Role::Governance) {
+            flights::beat();
+        }
         if let Some(sync) = &mut self.sync
             && sync.tick(host::now_ms())
         {

@@ -3,10 +3,11 @@
 //! | key | value | written by |
 //! |---|---|---|
 //! | `version` | [`Version`] | the leader |
-//! | `settings`, `key/…`, `owner/…`, `model/…` | epoch (`u64` LE), encoded message; nothing behind the epoch: removed | the leader |
+//! | `settings`, `key/…`, `owner/…`, `model/…`, `models/…` | epoch (`u64` LE), encoded message; nothing behind the epoch: removed | the leader |
 //! | `limit/<id>` | [`reeve_policy::limit::Counter`] | created by the leader, then everyone by compare-and-swap |
 //! | `usage_next`, `usage_acked` | `u64` LE: last sequence number given out, last one acknowledged | created by the leader; everyone; the leader |
 //! | `usage/<slot>` | an encoded `UsageRecord` | everyone, each its own slot |
+//! | `vm_count`, `vm/<n>`, `flight/<n>/<place>` | see `flights.rs` | created by the leader, then by each VM |
 //! | `leader` | see `lease.rs` | whoever leads |
 //! | `boot` | this life of the process | the first leader |
 //!

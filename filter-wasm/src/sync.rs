@@ -11,6 +11,7 @@ use reeve_proto::v1::filter_message::Kind as Up;
 use reeve_proto::v1::{self, ControlMessage, FilterMessage, Heartbeat, Hello, PolicyApplied};
 
 use crate::config::Config;
+use crate::flights::{self, Watch};
 use crate::lease::Lease;
 use crate::shared::{self, Version};
 use crate::{counters, host, outbox};
@@ -20,6 +21,8 @@ const METHOD: &str = "Sync";
 const HEARTBEAT_MS: i64 = 1_000;
 const SILENCE_MS: i64 = 5_000;
 const RETRY_MS: i64 = 500;
+/// How often the leader looks whether VMs have died.
+const LOOK_MS: i64 = 1_000;
 /// Records in one message, and messages in one tick: what one tick may cost the main thread.
 const BATCH_RECORDS: u64 = 256;
 const BATCHES_PER_TICK: u64 = 16;
@@ -35,6 +38,8 @@ pub(crate) struct Sync {
     stream: Option<Stream>,
     retry_at_ms: i64,
     leads: bool,
+    watch: Watch,
+    look_at_ms: i64,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,8 @@ impl Sync {
             stream: None,
             retry_at_ms: 0,
             leads: false,
+            watch: Watch::default(),
+            look_at_ms: 0,
         }
     }
 
@@ -77,8 +84,14 @@ impl Sync {
         let new = !self.leads;
         if new {
             self.leads = true;
+            self.watch = Watch::default();
             outbox::create();
+            flights::create();
             host::log(LogLevel::Info, "this context holds the policy stream");
+        }
+        if now_ms >= self.look_at_ms {
+            self.look_at_ms = now_ms.saturating_add(LOOK_MS);
+            self.watch.look(now_ms);
         }
         match &mut self.stream {
             None if now_ms >= self.retry_at_ms => self.open(now_ms),

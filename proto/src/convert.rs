@@ -9,7 +9,8 @@
 use reeve_policy::access::{ModelList, ModelListError};
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::period::{Period, PeriodError, Unit};
-use reeve_policy::price::{Price, Tokens};
+use reeve_policy::price::Price;
+use reeve_policy::required_headers::{RequiredHeader, RequiredHeaderError};
 use reeve_policy::view::{Model, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 
@@ -43,6 +44,9 @@ pub enum Problem {
     /// Not a list of models.
     #[error(transparent)]
     Models(ModelListError),
+    /// Not a header to require.
+    #[error(transparent)]
+    RequiredHeader(RequiredHeaderError),
 }
 
 impl ConvertError {
@@ -97,10 +101,17 @@ impl TryFrom<v1::Settings> for Settings {
     type Error = ConvertError;
 
     fn try_from(message: v1::Settings) -> Result<Self, ConvertError> {
+        let required_headers = message.required_headers.iter().enumerate();
+        let required_headers = required_headers.map(|(index, text)| {
+            RequiredHeader::parse(text).map_err(|error| {
+                let field = format!("required_headers[{index}]");
+                ConvertError::new(&field, Problem::RequiredHeader(error))
+            })
+        });
         Ok(Self {
             enable_governance: message.enable_governance,
             providers: all("providers", message.providers)?,
-            required_headers: message.required_headers,
+            required_headers: required_headers.collect::<Result<_, _>>()?,
             max_request_body_bytes: message.max_request_body_bytes,
         })
     }
@@ -111,7 +122,11 @@ impl From<&Settings> for v1::Settings {
         Self {
             enable_governance: settings.enable_governance,
             providers: settings.providers.iter().map(Into::into).collect(),
-            required_headers: settings.required_headers.clone(),
+            required_headers: settings
+                .required_headers
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             max_request_body_bytes: settings.max_request_body_bytes,
         }
     }
@@ -124,6 +139,9 @@ impl TryFrom<v1::Provider> for Provider {
         let wire_format = match v1::WireFormat::try_from(message.wire_format) {
             Ok(v1::WireFormat::Openai) => WireFormat::OpenAi,
             Ok(v1::WireFormat::Anthropic) => WireFormat::Anthropic,
+            Ok(v1::WireFormat::Gemini) => WireFormat::Gemini,
+            Ok(v1::WireFormat::Bedrock) => WireFormat::Bedrock,
+            Ok(v1::WireFormat::Cohere) => WireFormat::Cohere,
             Ok(v1::WireFormat::Unspecified) => {
                 return Err(ConvertError::new("wire_format", Problem::Missing));
             }
@@ -144,6 +162,9 @@ impl From<&Provider> for v1::Provider {
         let wire_format = match provider.wire_format {
             WireFormat::OpenAi => v1::WireFormat::Openai,
             WireFormat::Anthropic => v1::WireFormat::Anthropic,
+            WireFormat::Gemini => v1::WireFormat::Gemini,
+            WireFormat::Bedrock => v1::WireFormat::Bedrock,
+            WireFormat::Cohere => v1::WireFormat::Cohere,
         };
         Self {
             name: provider.name.clone(),
@@ -307,8 +328,7 @@ impl From<Period> for v1::Period {
 }
 
 /// A model that lacks its input or its output price has no price: it is refused, never free by
-/// half. What charges nothing for output (embeddings) says so with a zero. A cache price that is
-/// absent is the input price.
+/// half. What charges nothing for output (embeddings) says so with a zero.
 impl TryFrom<v1::Model> for Model {
     type Error = ConvertError;
 
@@ -319,29 +339,29 @@ impl TryFrom<v1::Model> for Model {
         let input = checked("input_price", message.input_price)?;
         let output = checked("output_price", message.output_price)?;
         let cache_read = checked("cache_read_price", message.cache_read_price)?;
-        let cache_write = checked("cache_write_price", message.cache_write_price)?;
+        let cache_write_5m = checked("cache_write_5m_price", message.cache_write_5m_price)?;
+        let cache_write_1h = checked("cache_write_1h_price", message.cache_write_1h_price)?;
+        let reasoning = checked("reasoning_price", message.reasoning_price)?;
+        let audio_input = checked("audio_input_price", message.audio_input_price)?;
+        let audio_output = checked("audio_output_price", message.audio_output_price)?;
+        let image_input = checked("image_input_price", message.image_input_price)?;
+        let image_output = checked("image_output_price", message.image_output_price)?;
         let price = input.zip(output).map(|(input, output)| Price {
             input,
             output,
             cache_read: cache_read.unwrap_or(input),
-            cache_write: cache_write.unwrap_or(input),
+            cache_write_5m: cache_write_5m.unwrap_or(input),
+            cache_write_1h: cache_write_1h.or(cache_write_5m).unwrap_or(input),
+            reasoning: reasoning.unwrap_or(output),
+            audio_input: audio_input.unwrap_or(input),
+            audio_output: audio_output.unwrap_or(output),
+            image_input: image_input.unwrap_or(input),
+            image_output: image_output.unwrap_or(output),
         });
         Ok(Self {
             price,
+            max_input_tokens: message.max_input_tokens,
             max_output_tokens: message.max_output_tokens,
         })
-    }
-}
-
-/// What counts for prices and token limits: a figure that was not reported counts nothing.
-/// Reasoning is part of the output already.
-impl From<&v1::TokenUsage> for Tokens {
-    fn from(usage: &v1::TokenUsage) -> Self {
-        Self {
-            input: usage.input_tokens.unwrap_or_default(),
-            output: usage.output_tokens.unwrap_or_default(),
-            cache_read: usage.cache_read_tokens.unwrap_or_default(),
-            cache_write: usage.cache_write_tokens.unwrap_or_default(),
-        }
     }
 }

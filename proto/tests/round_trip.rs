@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use prost::Message;
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::period::{Period, Unit};
-use reeve_policy::price::{Price, Tokens};
+use reeve_policy::price::Price;
+use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::view::{Model, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 use reeve_proto::v1;
@@ -49,7 +50,10 @@ prop_compose! {
 prop_compose! {
     fn any_provider()(
         name in "[a-z]{1,8}",
-        wire_format in prop_oneof![Just(WireFormat::OpenAi), Just(WireFormat::Anthropic)],
+        wire_format in prop_oneof![
+            Just(WireFormat::OpenAi), Just(WireFormat::Anthropic), Just(WireFormat::Gemini),
+            Just(WireFormat::Bedrock), Just(WireFormat::Cohere),
+        ],
         cluster in "[a-z_]{1,8}",
     ) -> Provider {
         Provider { name, wire_format, cluster }
@@ -61,9 +65,13 @@ proptest! {
     fn settings_arrive_as_they_were_sent(
         enable_governance in any::<bool>(),
         providers in vec(any_provider(), 0..4),
-        required_headers in vec("[a-z-]{1,10}", 0..3),
+        required_headers in vec("[a-z-]{1,10}(: [a-z0-9|]{1,9}[a-z])?", 0..3),
         max_request_body_bytes in any::<u64>(),
     ) {
+        let required_headers = required_headers
+            .iter()
+            .map(|text| RequiredHeader::parse(text).unwrap())
+            .collect();
         let sent = Settings {
             enable_governance, providers, required_headers, max_request_body_bytes,
         };
@@ -246,8 +254,8 @@ fn a_provider_whose_wire_format_is_unknown_is_refused() {
     };
     assert_eq!(provider(0), Err("wire_format: is missing".into()));
     assert_eq!(
-        provider(3),
-        Err("wire_format: has the unknown value 3".into())
+        provider(99),
+        Err("wire_format: has the unknown value 99".into())
     );
 }
 
@@ -264,6 +272,7 @@ fn a_model_that_lacks_a_price_has_none_rather_than_a_free_half() {
         };
         let unpriced = Model {
             price: None,
+            max_input_tokens: None,
             max_output_tokens: Some(4096),
         };
         assert_eq!(Model::try_from(message), Ok(unpriced));
@@ -279,31 +288,38 @@ fn a_price_of_zero_is_a_price() {
         ..v1::Model::default()
     };
     let model = Model::try_from(over_the_wire(&message)).unwrap();
-    let free = Price {
-        input: 0,
-        output: 0,
-        cache_read: 0,
-        cache_write: 0,
-    };
-    assert_eq!(model.price, Some(free));
+    assert_eq!(model.price, Some(Price::uniform(0, 0)));
 }
 
 #[test]
-fn an_embedding_model_charges_nothing_for_output_and_caches_cost_what_input_costs() {
-    let message = v1::Model {
+fn a_kind_without_a_price_costs_what_its_wider_kind_costs() {
+    let embedding = v1::Model {
         name: "text-embedding-3-small".into(),
         input_price: Some(20_000_000),
         output_price: Some(0),
         ..v1::Model::default()
     };
-    let model = Model::try_from(message).unwrap();
+    let model = Model::try_from(embedding).unwrap();
+    assert_eq!(model.price, Some(Price::uniform(20_000_000, 0)));
+
+    let cached = v1::Model {
+        name: "claude".into(),
+        input_price: Some(3),
+        output_price: Some(15),
+        cache_write_5m_price: Some(4),
+        audio_output_price: Some(60),
+        max_input_tokens: Some(200_000),
+        ..v1::Model::default()
+    };
+    let model = Model::try_from(over_the_wire(&cached)).unwrap();
     let price = Price {
-        input: 20_000_000,
-        output: 0,
-        cache_read: 20_000_000,
-        cache_write: 20_000_000,
+        cache_write_5m: 4,
+        cache_write_1h: 4,
+        audio_output: 60,
+        ..Price::uniform(3, 15)
     };
     assert_eq!(model.price, Some(price));
+    assert_eq!(model.max_input_tokens, Some(200_000));
 }
 
 #[test]
@@ -311,21 +327,9 @@ fn a_negative_price_is_refused() {
     let message = v1::Model {
         name: "gift".into(),
         input_price: Some(1),
-        cache_write_price: Some(-1),
+        cache_write_5m_price: Some(-1),
         ..v1::Model::default()
     };
     let error = Model::try_from(message).unwrap_err();
-    assert_eq!(error.to_string(), "cache_write_price: is negative (-1)");
-}
-
-#[test]
-fn reasoning_is_not_counted_beside_the_output_that_contains_it() {
-    let usage = v1::TokenUsage {
-        input_tokens: Some(10),
-        output_tokens: Some(7),
-        reasoning_tokens: Some(5),
-        cache_read_tokens: Some(3),
-        cache_write_tokens: None,
-    };
-    assert_eq!(Tokens::from(&usage).total(), 20);
+    assert_eq!(error.to_string(), "cache_write_5m_price: is negative (-1)");
 }

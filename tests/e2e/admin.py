@@ -142,27 +142,54 @@ class Admin:
             },
         )
 
+    def create_preset(self, name: str, base_url: str, key: str = "sk-of-it") -> None:
+        """A provider that Reeve knows by its name, somewhere else than usual."""
+        self.post(
+            "/api/providers",
+            {
+                "name": name,
+                "network_config": {"base_url": base_url},
+                "keys": [{"name": "main", "value": key}],
+            },
+        )
+
     def rotate_provider_key(self, name: str, key: str) -> None:
         (only,) = self.get(f"/api/providers/{name}/keys")["keys"]
         self.put(f"/api/providers/{name}/keys/{only['id']}", {"value": key})
 
     def price(self, provider: str, model: str) -> Price:
-        """What the catalogue says the model costs."""
+        """What the catalogue says the model costs. A kind without a price costs what its wider
+        kind does."""
         listed = self.get(f"/api/models/{provider}/{model}")["model"]
 
-        def nanos_per_million(kind: str) -> int | None:
+        def nanos_per_million(kind: str, otherwise: int) -> int:
             dollars = listed[f"{kind}_cost_per_million_tokens"]
-            return None if dollars is None else nanos(dollars)
+            return otherwise if dollars is None else nanos(dollars)
 
-        input_price = nanos_per_million("input")
+        input_price = nanos_per_million("input", 0)
         assert input_price, f"{provider}/{model} has no price"
-        cache_read = nanos_per_million("cache_read")
+        # Embeddings have no output to pay for.
+        output_price = nanos_per_million("output", 0)
+        cache_write = nanos_per_million("cache_write", input_price)
         return Price(
             input=input_price,
-            # Embeddings have no output to pay for.
-            output=nanos_per_million("output") or 0,
-            cache_read=input_price if cache_read is None else cache_read,
+            output=output_price,
+            cache_read=nanos_per_million("cache_read", input_price),
+            cache_write_5m=cache_write,
+            cache_write_1h=nanos_per_million("cache_write_1h", cache_write),
+            reasoning=nanos_per_million("reasoning", output_price),
+            audio_input=nanos_per_million("audio_input", input_price),
+            audio_output=nanos_per_million("audio_output", output_price),
+            image_input=nanos_per_million("image_input", input_price),
+            image_output=nanos_per_million("image_output", output_price),
         )
+
+    def set_price(self, provider: str, model: str, *, input: float, output: float) -> None:
+        """Adds a model that costs so many dollars per million tokens."""
+        fields = {"provider": provider, "model": model}
+        prices = {"input": input, "output": output}
+        prices = {f"{kind}_cost_per_million_tokens": price for kind, price in prices.items()}
+        self.post("/api/models", fields | prices)
 
     def usage(self, key_id: str, count: int, within: float = 5.0) -> list[Usage]:
         """The records of a key, oldest first, once there are `count` of them; more is an error."""

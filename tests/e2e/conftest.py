@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
 
+import raw
+from bare_envoy import without_hardening
+from llm import CHAT, chat_body
+from recorder import RecordingStack
 from stack import MissingPiece, Stack, forget_old_artifacts, piece
 
 # Stacks whose logs explain a failure.
@@ -55,13 +60,62 @@ def stack(_shared: Stack) -> Stack:
     return _shared
 
 
+@pytest.fixture(scope="session")
+def _recording() -> Iterator[RecordingStack]:
+    yield from _run(RecordingStack("recording"))
+
+
+@pytest.fixture(scope="session")
+def _bare_recording() -> Iterator[RecordingStack]:
+    yield from _run(RecordingStack("bare", edit_bootstrap=without_hardening))
+
+
+def _run(stack: RecordingStack) -> Iterator[RecordingStack]:
+    with stack:
+        _running.append(stack)
+        yield stack
+        _running.remove(stack)
+
+
+@pytest.fixture
+def recording(_recording: RecordingStack) -> Iterator[RecordingStack]:
+    """A stack whose providers write down every byte, for tests that leave it as they found it."""
+    yield from _unharmed(_recording)
+
+
+@pytest.fixture
+def bare_recording(_bare_recording: RecordingStack) -> Iterator[RecordingStack]:
+    """The same, with an Envoy that does nothing for the filter's safety."""
+    yield from _unharmed(_bare_recording)
+
+
+def _unharmed(stack: RecordingStack) -> Iterator[RecordingStack]:
+    """Whatever a test has sent: no VM died of it, and the next requests are served."""
+    stack.envoy.assert_alive()
+    stack.recorder.take()
+    yield stack
+    stack.envoy.assert_alive()
+    assert stack.vm_reloads() == 0
+    data = raw.request(
+        CHAT.encode(),
+        [(b"x-bf-vk", stack.open_key.encode())],
+        json.dumps(chat_body("gpt-4o")).encode(),
+    )
+    for _ in range(4):  # both workers, most likely
+        answer = raw.exchange(stack.port, data)
+        assert answer is not None and answer.status == 200
+    assert len(stack.recorder.take()) == 4
+
+
 @pytest.fixture
 def new_stack(request: pytest.FixtureRequest) -> Iterator[Callable[..., Stack]]:
     """Makes stacks for this test alone; governance is on unless it says otherwise."""
     made: list[Stack] = []
 
-    def make(*, governance: bool = True, started: bool = True, **options) -> Stack:
-        stack = Stack(request.node.originalname.removeprefix("test_")[:60], **options)
+    def make(
+        *, kind: type[Stack] = Stack, governance: bool = True, started: bool = True, **options
+    ) -> Stack:
+        stack = kind(request.node.originalname.removeprefix("test_")[:60], **options)
         made.append(stack)
         _running.append(stack)
         if started:

@@ -43,6 +43,10 @@ class Demo:
         nothing = {"requests": 0, "input_tokens": 0, "output_tokens": 0}
         return self.stats()["models"].get(model, nothing)
 
+    def nothing_arrived(self) -> bool:
+        """Nothing at all since the last reset, whatever it might have been for."""
+        return self.http.get("/_demo/last").status_code == 404
+
     def last(self) -> dict[str, Any]:
         """The last request as it arrived."""
         return self.http.get("/_demo/last").raise_for_status().json()

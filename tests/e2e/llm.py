@@ -41,6 +41,23 @@ class Caller:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         return _client.post(self.url + path, json=body, headers=self.headers | headers)
 
+    def request(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
+        """Anything else: `options` are httpx's."""
+        with self.opened(method, path, headers=headers, **options) as response:
+            response.read()
+            return response
+
+    @contextmanager
+    def opened(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Iterator[httpx.Response]:
+        """The same, with the answer's body still to be read."""
+        every = self.headers | dict(headers or {})
+        with _client.stream(method, self.url + path, headers=every, **options) as response:
+            yield response
+
     def chat(
         self, model: str = "openai/gpt-4o", text: str = "Hello", **fields: Any
     ) -> httpx.Response:
@@ -65,11 +82,70 @@ def events(response: httpx.Response) -> Iterator[Any]:
             yield data if data == "[DONE]" else json.loads(data)
 
 
-def denial(response: httpx.Response) -> tuple[int, str]:
-    """Status and type of a denial in OpenAI's dialect, checked against each other."""
-    body = response.json()
-    assert body["status_code"] == response.status_code, body
-    assert body["error"]["type"] == body["type"], body
-    assert body["error"]["message"], body
-    assert body["request_id"], body
-    return response.status_code, body["type"]
+def denial(response: httpx.Response, dialect: str = "openai") -> tuple[int, str]:
+    """Status and type of a denial, checked against each other and for what an SDK of the dialect
+    looks at."""
+    body, status = response.json(), response.status_code
+    assert response.headers["content-type"] == "application/json"
+    assert body["status_code"] == status, body
+    assert body["request_id"] == response.headers["x-request-id"] != "", body
+    match dialect:
+        case "openai":
+            kind, message = body["type"], body["error"]["message"]
+            assert body["error"]["type"] == body["error"]["code"] == kind, body
+        case "anthropic":
+            kind, message = body["error_type"], body["error"]["message"]
+            assert body["type"] == "error", body
+            assert body["error"]["type"] == ANTHROPIC_TYPES[status], body
+        case "gemini":
+            kind, message = body["type"], body["error"]["message"]
+            assert body["error"]["code"] == status, body
+            assert body["error"]["status"] == GOOGLE_STATUSES[status], body
+            assert body["error"]["details"][0]["reason"] == kind, body
+        case "bedrock":
+            kind, message = body["type"], body["message"]
+            assert response.headers["x-amzn-errortype"] == BEDROCK_EXCEPTIONS[status], body
+        case "cohere":
+            kind, message = body["type"], body["message"]
+            assert body["id"] == body["request_id"], body
+        case _:
+            raise ValueError(dialect)
+    assert message, body
+    assert response.headers["x-reeve-denied"] == kind, body
+    return status, kind
+
+
+# What the vendors' references call an error of a status.
+ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "request_too_large",
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+}
+GOOGLE_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    402: "RESOURCE_EXHAUSTED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "INVALID_ARGUMENT",
+    413: "INVALID_ARGUMENT",
+    415: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+}
+BEDROCK_EXCEPTIONS = {
+    400: "ValidationException",
+    401: "UnrecognizedClientException",
+    402: "ServiceQuotaExceededException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    405: "ValidationException",
+    413: "ValidationException",
+    415: "ValidationException",
+    429: "ThrottlingException",
+}

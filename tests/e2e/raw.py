@@ -163,3 +163,15 @@ def exchange(port: int, data: bytes, timeout: float = 10.0) -> Answer | None:
             # Refused before all of it was read; the answer is still there.
             pass
         return connection.read()
+
+
+def exchange_at_once(port: int, data: bytes, connections: int = 8) -> list[Answer | None]:
+    """The same on several connections that are open together, so that each worker has some."""
+    opened = [Connection(port) for _ in range(connections)]
+    try:
+        for connection in opened:
+            connection.send(data)
+        return [connection.read() for connection in opened]
+    finally:
+        for connection in opened:
+            connection.close()

@@ -7,10 +7,11 @@ together, is tested in test_quick_start.py.)
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ class Stack:
         dev: bool = True,
         filter_wasm: str = "REEVE_FILTER_WASM",
         environment: Mapping[str, str] | None = None,
+        edit_bootstrap: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        """`edit_bootstrap` changes what the control plane has rendered, before Envoy reads it."""
         # With the process id, so that two runs in one checkout keep their logs apart.
         self.name = f"{name}-{os.getpid()}-{next(_numbers)}"
         self.ports = Ports()
@@ -102,15 +105,18 @@ class Stack:
 
         reeve = piece("REEVE_BIN")
         serve = [reeve, "serve", *(["--dev"] if dev else [])]
-        bootstrap = str(self.data / "envoy" / "bootstrap.json")
+        self.edit_bootstrap = edit_bootstrap
+        self._bootstrap = self.directory / "bootstrap.json"
         self.demo_process = self._process("demo-provider", [reeve, "demo-provider"])
         self.control_plane = self._process("control-plane", serve)
         self.envoy = self._process(
             "envoy",
             [
                 piece("REEVE_ENVOY"),
-                *("--config-path", bootstrap),
+                *("--config-path", str(self._bootstrap)),
                 *("--concurrency", str(WORKERS)),
+                # Its access log is there when a test looks for it.
+                *("--file-flush-interval-msec", "20"),
                 # Several Envoys on one machine share no memory of each other.
                 "--disable-hot-restart",
                 *("--log-level", "info"),
@@ -161,9 +167,19 @@ class Stack:
 
     def start_envoy_without_policy(self) -> None:
         """Envoy answers; what it knows of policy is another matter."""
+        self.write_bootstrap()
         self.envoy.start()
         ready = f"http://127.0.0.1:{self.envoy_admin_port}/ready"
         self._until(self.envoy, ready, "Envoy", within=20)
+
+    def write_bootstrap(self) -> None:
+        """What Envoy will read: what the control plane has rendered, and then edited."""
+        text = (self.data / "envoy" / "bootstrap.json").read_text()
+        if self.edit_bootstrap is not None:
+            bootstrap = json.loads(text)
+            self.edit_bootstrap(bootstrap)
+            text = json.dumps(bootstrap)
+        self._bootstrap.write_text(text)
 
     def await_policy(self, within: float = 10.0) -> None:
         """The filter has policy: it judges requests instead of refusing them all."""
@@ -190,7 +206,8 @@ class Stack:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def assert_clean(self) -> None:
-        """No VM died, unless the test killed one."""
+        """No VM died, unless the test killed one, and the filter asked its host for nothing wrong."""
+        assert "hostcall failed" not in self.envoy.text(), self.envoy.tail()
         stats = self._last_stats
         reloads = {name: count for name, count in stats.items() if "vm_reload" in name and count}
         if not self.reloads_expected:
@@ -211,6 +228,19 @@ class Stack:
         answer = self.envoy_admin.get("/stats", params={"format": "json", "filter": of})
         listed = answer.raise_for_status().json()["stats"]
         return {entry["name"]: entry["value"] for entry in listed if "value" in entry}
+
+    def access_log(self, request_id: str, within: float = 5.0) -> dict[str, Any]:
+        """The line that Envoy has written about a request."""
+
+        def written() -> dict[str, Any] | None:
+            lines = self.access_log_lines()
+            return next((line for line in lines if line.get("request_id") == request_id), None)
+
+        return eventually(written, within, "the request's line in the access log")
+
+    def access_log_lines(self) -> list[dict[str, Any]]:
+        lines = self.envoy.text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith('{"')]
 
     def vm_reloads(self) -> int:
         return sum(count for name, count in self.stats("vm_reload").items())

@@ -144,21 +144,43 @@ def test_an_inactive_key_is_403(stack: Stack, active: bool) -> None:
 
 
 def test_required_headers_are_required_of_every_request(new_stack) -> None:
+    """R-36: by name in any case, and by the form of every value."""
     stack = new_stack()
     key = stack.key()
-    stack.admin.put("/api/config", {"client_config": {"required_headers": ["X-Team", "x-trace"]}})
+    required = ["X-Team", "x-trace", "X-Env: prod|dev-[0-9]+"]
+    stack.admin.put("/api/config", {"client_config": {"required_headers": required}})
     refused = stack.eventually_refused(key, 400)
     assert denial(refused) == (400, "missing_required_headers")
     message = refused.json()["error"]["message"]
-    assert "x-team" in message.lower() and "x-trace" in message.lower()
+    assert "missing required headers: x-team, x-trace, x-env" in message
     body = json.dumps(chat_body()).encode()
-    for headers, status in (
-        ([(b"x-team", b"a")], 400),
-        ([(b"x-team", b"a"), (b"x-trace", b"")], 400),
-        ([(b"x-team", b"a"), (b"x-trace", b"   ")], 400),
-        ([(b"X-TEAM", b"a"), (b"x-trace", b"caf\xe9")], 200),
+    team, trace, env = (b"x-team", b"a"), (b"x-trace", b"b"), (b"x-env", b"prod")
+    missing, invalid = "missing_required_headers", "invalid_required_headers"
+    for headers, refusal in (
+        ([team], missing),
+        ([team, (b"x-trace", b""), env], missing),
+        ([team, (b"x-trace", b" \t "), env], missing),
+        ([team, trace, env, (b"X-Trace", b"")], missing),
+        ([team, trace, (b"x-env", b"")], missing),
+        ([team, trace, (b"x-env", b"test")], invalid),
+        ([team, trace, (b"x-env", b"production")], invalid),
+        ([team, trace, (b"x-env", b"PROD")], invalid),
+        ([team, trace, (b"x-env", b"dev-")], invalid),
+        ([team, trace, env, (b"x-env", b"test")], invalid),
+        ([trace, (b"x-env", b"test")], missing),
+        ([team, trace, env], None),
+        ([(b"X-TEAM", b"a"), (b"X-trace", b"caf\xe9"), (b"X-ENV", b" dev-12 ")], None),
+        ([team, trace, env, (b"x-env", b"dev-1")], None),
+        ([team, (b"x-trace", b"b" * 32_768), env], None),
     ):
         credential = (b"x-bf-vk", key.value.encode())
         answer = raw.exchange(stack.port, raw.request(headers=[credential, *headers], body=body))
-        assert answer.status == status, headers
-    assert stack.demo.requests() == 1
+        assert answer.status == (400 if refusal else 200), headers
+        assert answer.json().get("type") == refusal, headers
+    assert stack.demo.requests() == 4
+    # In the dialect of the caller, and before anybody is asked who they are.
+    response = stack.caller().post(MESSAGES, {})
+    assert denial(response, "anthropic") == (400, missing)
+    response = stack.caller(**{"x-team": "a", "x-trace": "b", "x-env": "no"}).post(MESSAGES, {})
+    assert denial(response, "anthropic") == (400, invalid)
+    assert "x-env" in response.json()["error"]["message"]

@@ -48,7 +48,7 @@ def assert_charged(stack: Stack, key: KeyInForce, *, streamed: bool = False) -> 
     assert (record.status, record.outcome) == (200, "complete")
 
 
-@pytest.mark.parametrize("base", ["/anthropic", ""])
+@pytest.mark.parametrize("base", ["/anthropic", "", "/langchain", "/litellm"])
 def test_a_message_is_answered_and_charged(stack: Stack, key: KeyInForce, base: str) -> None:
     with anthropic.Anthropic(base_url=stack.url + base, api_key=key.value) as client:
         message = client.messages.create(**CALL)

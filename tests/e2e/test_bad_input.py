@@ -1,7 +1,8 @@
-"""Whatever comes in: a 4xx in the caller's dialect that says why, and everything stays alive.
+"""Whatever a body holds: a 4xx in the caller's dialect that says why, and everything stays alive.
 
 After each test the filter's VM must be the one from before, and the provider must have seen
-nothing that was refused.
+nothing that was refused. Rows R-25 to R-30 and R-32 of the red team. (Headers, paths and framing have
+files of their own, and the pure crates are tested with far more bodies than these.)
 """
 
 from __future__ import annotations
@@ -15,41 +16,10 @@ import pytest
 import raw
 from llm import CHAT, MESSAGES, chat_body, denial
 from raw import Answer
+from recorder import RecordingStack
 from stack import KeyInForce, Stack
-from waiting import eventually
 
 BODY = json.dumps(chat_body()).encode()
-# As a client may send them; each is read by somebody between the caller and the provider.
-HEADERS = (
-    "x-bf-vk",
-    "authorization",
-    "x-api-key",
-    "x-goog-api-key",
-    "api-key",
-    "content-type",
-    "content-encoding",
-    "accept",
-    "accept-encoding",
-    "user-agent",
-    "cookie",
-    "traceparent",
-    "x-request-id",
-    "x-forwarded-for",
-    "x-reeve-cluster",
-    "x-envoy-original-path",
-    "openai-organization",
-    "anthropic-version",
-    "x-anything",
-)
-HOSTILE = {
-    "latin-1": b"caf\xe9",
-    "invalid UTF-8": b"\xc3\x28",
-    "overlong": b"\xc0\xaf",
-    "high bytes": bytes(range(0x80, 0x100)),
-    "emoji": "🔑".encode(),
-    "8 kB": b"a" * 8_192,
-    "8 kB of high bytes": b"\xff" * 8_192,
-}
 
 
 @pytest.fixture(scope="module")
@@ -89,168 +59,13 @@ def assert_refused(answer: Answer, status: int, kind: str | None = None) -> None
         assert body["type"] == kind
 
 
-# ---- bytes in headers
-
-
-@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
-@pytest.mark.parametrize("name", HEADERS)
-def test_hostile_bytes_in_a_header_kill_nothing(
-    stack: Stack, key: str, name: str, value: bytes
-) -> None:
-    credential = None if name == "x-bf-vk" else key
-    content_type = None if name == "content-type" else b"application/json"
-    answer = send(stack, credential, [(name.encode(), value)], content_type=content_type)
-    # A header that nobody reads may hold anything; one that is read must be right.
-    assert answer.status == 200 or 400 <= answer.status < 500
-    must_be_right = {"x-bf-vk": 401, "content-type": 415, "content-encoding": 415}
-    assert answer.status == must_be_right.get(name, answer.status)
-    if answer.status != 200:
-        assert stack.demo.requests() == 0
-        assert answer.json()["error"]["message"].isascii()
-
-
-@pytest.mark.parametrize("prefix", [b"sk-bf-", b"Bearer sk-bf-"], ids=["bare", "bearer"])
-@pytest.mark.parametrize(
-    "name", ["x-bf-vk", "authorization", "x-api-key", "x-goog-api-key", "api-key"]
-)
-def test_every_byte_that_http_allows_is_survived_in_a_credential(
-    stack: Stack, key: str, name: str, prefix: bytes
-) -> None:
-    for byte in (0x09, *range(0x20, 0x7F), *range(0x80, 0x100)):
-        value = prefix + b"a" + bytes([byte]) + b"b"
-        answer = raw.exchange(stack.port, raw.request(headers=[(name.encode(), value)], body=BODY))
-        assert answer is not None and answer.status in (400, 401), (hex(byte), answer)
-    assert stack.demo.requests() == 0
-
-
-@pytest.mark.parametrize("byte", [0x00, 0x01, 0x0A, 0x0D, 0x1F, 0x7F])
-def test_a_control_byte_in_a_header_is_400_or_ends_the_connection(
-    stack: Stack, key: str, byte: int
-) -> None:
-    data = raw.request(headers=[(b"x-bf-vk", b"sk-bf-a" + bytes([byte]) + b"b")], body=BODY)
-    answer = raw.exchange(stack.port, data)
-    assert answer is None or answer.status in (400, 401)
-    assert stack.demo.requests() == 0
-
-
-def test_a_line_break_in_a_header_cannot_add_a_header_or_an_answer(stack: Stack, key: str) -> None:
-    """Echoed, it would split the response."""
-    for name in (b"x-request-id", b"x-bf-vk", b"traceparent"):
-        for attack in (
-            b"a%0d%0aset-cookie: evil=1",
-            b"a\\r\\nset-cookie: evil=1",
-            b"a\rset-cookie: evil=1",
-        ):
-            answer = raw.exchange(stack.port, raw.request(headers=[(name, attack)], body=BODY))
-            if answer is not None:
-                assert 400 <= answer.status < 500
-                assert answer.header("set-cookie") is None
-                assert b"evil" not in (answer.header("x-request-id") or b"")
-    body = json.dumps(chat_body('gpt-4o"\r\nset-cookie: evil=1')).encode()
-    answer = send(stack, key, body=body)
-    assert_refused(answer, 400, "invalid_request")
-    assert answer.header("set-cookie") is None
-    assert b"evil" not in answer.body
-    assert stack.demo.requests() == 0
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["x-reeve-cluster", "X-Reeve-Anything", "x-envoy-original-path", "x-envoy-attempt-count",
-     "x-envoy-upstream-rq-timeout-ms", "x-envoy-retry-on", "x-forwarded-for", "x-http-method-override"],
-)  # fmt: skip
-def test_headers_that_steer_a_gateway_are_ignored_and_removed(
-    stack: Stack, key: str, name: str
-) -> None:
-    answer = send(stack, key, [(name.encode(), b"control_plane_http")])
-    assert answer.status == 200, "it neither chose the cluster nor did anything else"
-    received = stack.demo.last_headers()
-    assert "control_plane_http" not in json.dumps(received)
-    assert not [header for header in received if header.startswith("x-reeve-")]
-    refused = send(stack, None, [(name.encode(), b"provider_openai")])
-    assert refused.status == 401
-    assert stack.demo.requests() == 1
-
-
 # ---- bodies
-
-
-def test_a_body_of_20_mb_is_413_by_default_and_passes_where_the_limit_allows_it(new_stack) -> None:
-    stack = new_stack()
-    key = stack.key()
-    caller = stack.caller(key.value)
-    text = "a" * 20_000_000
-    refused = caller.chat("gpt-4o-mini", text)
-    assert denial(refused) == (413, "payload_too_large")
-    assert stack.demo.requests() == 0
-    stack.admin.put("/api/config", {"client_config": {"max_request_body_size_mb": 21}})
-
-    def passes() -> bool:
-        return caller.chat("gpt-4o-mini", text, max_tokens=5).status_code == 200
-
-    eventually(passes, 5, "20 MB to pass")
-    assert stack.demo.served("gpt-4o-mini")["input_tokens"] == 5_000_000
-    record = stack.admin.one_usage(key.id)
-    assert (record.input_tokens, record.output_tokens) == (5_000_000, 5)
-
-
-def test_a_body_above_the_limit_is_413_however_it_is_framed(new_stack) -> None:
-    stack = new_stack()
-    key = stack.key()
-    stack.admin.put("/api/config", {"client_config": {"max_request_body_size_mb": 1}})
-    large = json.dumps(chat_body(text="a" * 1_200_000)).encode()
-    caller = stack.caller(key.value)
-    eventually(
-        lambda: caller.chat(text="a" * 1_200_000).status_code == 413, 1, "the new limit in force"
-    )
-    stack.demo.reset()
-    announced = send(stack, key.value, body=b"", length=len(large))
-    assert_refused(announced, 413, "payload_too_large")
-    chunks = b"".join(
-        b"%x\r\n%s\r\n" % (len(part), part)
-        for part in (large[i : i + 65_536] for i in range(0, len(large), 65_536))
-    )
-    head = raw.request(headers=[(b"x-bf-vk", key.value.encode())]).replace(
-        b"content-length: 0", b"transfer-encoding: chunked"
-    )
-    chunked = raw.exchange(stack.port, head + chunks + b"0\r\n\r\n")
-    assert chunked is not None
-    assert_refused(chunked, 413, "payload_too_large")
-    assert stack.demo.requests() == 0
-    assert caller.chat(text="a" * 500_000).status_code == 200
 
 
 def test_a_body_beyond_every_limit_is_413(stack: Stack, key: str) -> None:
     answer = send(stack, key, body=b"", length=1 << 40)
     assert answer.status == 413
     assert stack.demo.requests() == 0
-
-
-@pytest.mark.parametrize("sent", [0, 1, len(BODY) // 2, len(BODY) - 1])
-@pytest.mark.parametrize("ending", ["close", "half-close", "reset"])
-def test_a_body_cut_in_the_middle_reaches_nobody(
-    stack: Stack, key: str, sent: int, ending: str
-) -> None:
-    headers = [(b"x-bf-vk", key.encode())]
-    with raw.Connection(stack.port) as connection:
-        connection.send(raw.request(headers=headers, body=BODY[:sent], length=len(BODY)))
-        match ending:
-            case "half-close":
-                connection.finish_sending()
-                answer = connection.read()
-                assert answer is None or 400 <= answer.status < 500
-            case "reset":
-                connection.reset()
-    assert stack.caller(key).chat().status_code == 200
-    assert stack.demo.requests() == 1
-
-
-def test_a_body_in_single_bytes_is_put_together(stack: Stack, key: str) -> None:
-    data = raw.request(headers=[(b"x-bf-vk", key.encode())], body=BODY)
-    with raw.Connection(stack.port) as connection:
-        for index in range(len(data)):
-            connection.send(data[index : index + 1])
-        assert connection.read().status == 200
 
 
 NOT_JSON = {
@@ -273,6 +88,7 @@ NOT_JSON = {
     "a comment": b"/* */" + BODY,
     "a trailing comma": BODY[:-1] + b",}",
     "single quotes": BODY.replace(b'"', b"'"),
+    "UTF-7": BODY.replace(b"{", b"+AHs-"),
     "30,000 brackets": b'{"model": "gpt-4o", "messages": ' + b"[" * 30_000,
     "30,000 brackets, closed": b'{"model": "gpt-4o", "messages": '
     + b"[" * 30_000
@@ -283,6 +99,7 @@ NOT_JSON = {
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
 def test_what_is_not_one_json_object_is_400(stack: Stack, key: str, body: bytes) -> None:
+    """R-26, R-27."""
     assert_refused(send(stack, key, body=body), 400, "invalid_request")
     assert stack.demo.requests() == 0
 
@@ -318,26 +135,98 @@ AMBIGUOUS = {
 def test_what_two_parsers_could_read_differently_is_400(
     stack: Stack, key: str, body: bytes
 ) -> None:
+    """R-25."""
     answer = send(stack, key, body=body)
     assert_refused(answer, 400, "invalid_request")
     assert stack.demo.requests() == 0
 
 
-@pytest.mark.parametrize("name", ["api_base", "base_url", "api_key", "custom_llm_provider"])
-def test_a_body_that_names_another_provider_or_key_is_400(
+def repeated(item: bytes, count: int, between: bytes = b",") -> bytes:
+    return between.join([item] * count)
+
+
+def with_member(value: bytes) -> bytes:
+    """A chat completion with a member that nobody governs."""
+    return BODY[:-1] + b', "x": ' + value + b"}"
+
+
+def members(count: int, name: str) -> bytes:
+    return b"{" + b",".join(b'"%s": 1' % (name % number).encode() for number in range(count)) + b"}"
+
+
+BOMBS = {
+    "500,000 members": (with_member(members(500_000, "%d")), 400),
+    "500,000 members of a length": (with_member(members(500_000, "%07d")), 400),
+    "500,000 members at the top": (BODY[:-1] + b"," + members(500_000, "k%d")[1:], 400),
+    "9,000 members": (with_member(members(9_000, "%d")), 200),
+    "30,000 objects in each other": (
+        with_member(repeated(b'{"a":', 30_000, b"") + b"1" + b"}" * 30_000),
+        400,
+    ),
+    "60 objects in each other": (with_member(repeated(b'{"a":', 60, b"") + b"1" + b"}" * 60), 200),
+    "a number of 5,000,000 digits": (with_member(b"1" * 5_000_000), 400),
+    "a number beyond all numbers": (with_member(b"1e999999"), 400),
+    "a million zeros": (with_member(b"[" + repeated(b"0", 1_000_000) + b"]"), 200),
+    "a million escapes": (with_member(b'"' + repeated(b"\\u0061", 1_000_000, b"") + b'"'), 200),
+    "a string of 9 MB": (with_member(b'"' + b"a" * 9_000_000 + b'"'), 200),
+    "9 MB of spaces": (BODY + b" " * 9_000_000, 200),
+    "the model behind 9 MB": (
+        b'{"x": "' + b"a" * 9_000_000 + b'", "model": "gpt-4o-unheard-of", "messages": []}',
+        403,
+    ),
+    "a second model behind 9 MB": (
+        BODY[:-1] + b', "x": "' + b"a" * 9_000_000 + b'", "model": "gpt-4o-mini"}',
+        400,
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "status"), BOMBS.values(), ids=BOMBS.keys())
+def test_a_bomb_is_one_more_body(recording: RecordingStack, body: bytes, status: int) -> None:
+    """R-27, R-25. Read in one go, or refused; what is read goes on as it came."""
+    answer = send(recording, recording.open_key, body=body)
+    assert answer.status == status, answer.body
+    received = [request.body for request in recording.recorder.take()]
+    # (The provider's name in front of the model is for this gateway.)
+    assert received == [body.replace(b"openai/", b"", 1)] * (status == 200)
+
+
+GOVERNED = {
+    "api_base": "https://evil.example", "base_url": "https://evil.example", "api_key": "sk-of-nobody",
+    "custom_llm_provider": "anthropic", "provider": {"order": ["anthropic"]}, "models": ["gpt-4o-mini"],
+    "fallbacks": ["gpt-4o-mini"], "route": "fallback", "extra_body": {"model": "gpt-4o-mini"},
+    "tools": [{"type": "function", "model": "gpt-4o-mini", "function": {"name": "f"}}],
+    "previous_response_id": "resp_of_another_key", "conversation": "conv_of_another_key",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOVERNED)
+def test_a_body_that_names_another_model_provider_key_or_callers_object_is_400(
     stack: Stack, key: str, name: str
 ) -> None:
-    body = json.dumps(chat_body(**{name: "https://evil.example"})).encode()
-    assert_refused(send(stack, key, body=body), 400, "invalid_request")
-    assert stack.demo.requests() == 0
+    """R-32."""
+    for value in (GOVERNED[name], None, ""):
+        body = json.dumps(chat_body(**{name: value})).encode()
+        answer = send(stack, key, body=body)
+        if value == GOVERNED[name]:
+            assert_refused(answer, 400, "invalid_request")
+        else:
+            assert answer.status in (200, 400)
+    responses = {"model": "gpt-4o", "input": "Hello", name: GOVERNED[name]}
+    answer = send(stack, key, path=b"/v1/responses", body=json.dumps(responses).encode())
+    assert_refused(answer, 400, "invalid_request")
 
 
 @pytest.mark.parametrize(
     "content_type",
     [None, b"", b"text/plain", b"multipart/form-data; boundary=x", b"application/json; charset=utf-16",
-     b"application/x-www-form-urlencoded", b"application/jsonx", b"application/json, text/plain"],
+     b"application/json; charset=utf-7", b"application/json; charset=utf-8; charset=utf-16",
+     b"application/json; boundary=x", b"application/json;", b"text/json", b"*/*",
+     b"application/x-www-form-urlencoded", b"application/jsonx", b"application/json, text/plain",
+     b"application/json\r\ncontent-type: application/json"],
 )  # fmt: skip
 def test_a_wrong_content_type_is_415(stack: Stack, key: str, content_type: bytes | None) -> None:
+    """R-26, R-29. Twice the right one is a wrong one."""
     answer = send(stack, key, content_type=content_type)
     assert_refused(answer, 415, "unsupported_media_type")
     assert stack.demo.requests() == 0
@@ -352,123 +241,130 @@ def test_json_in_utf_8_is_accepted_however_it_is_spelt(
 
 
 @pytest.mark.parametrize(
-    "encoding", [b"gzip", b"deflate", b"br", b"zstd", b"gzip, identity", b"GZIP"]
-)
-def test_an_encoded_body_is_415(stack: Stack, key: str, encoding: bytes) -> None:
-    answer = send(stack, key, [(b"content-encoding", encoding)], body=gzip.compress(BODY))
-    assert_refused(answer, 415, "unsupported_media_type")
+    "encodings",
+    [[b"gzip"], [b"deflate"], [b"br"], [b"zstd"], [b"x-gzip"], [b"gzip, identity"], [b"GZIP"],
+     [b"gzip, gzip"], [b"identity, gzip"], [b"identity", b"gzip"], [b"aws-chunked"], [b"utf-8"], [b""]],
+)  # fmt: skip
+def test_an_encoded_body_is_415(stack: Stack, key: str, encodings: list[bytes]) -> None:
+    """R-28. It is not even unpacked, so a bomb is as good as any other."""
+    headers = [(b"content-encoding", encoding) for encoding in encodings]
+    for body in (gzip.compress(BODY), gzip.compress(b"a" * 20_000_000), BODY):
+        assert_refused(send(stack, key, headers, body=body), 415, "unsupported_media_type")
     assert stack.demo.requests() == 0
 
 
-# ---- methods, paths, framing
+@pytest.mark.parametrize("encoding", [b"identity", b"Identity"])
+def test_a_body_encoded_as_itself_is_a_body(stack: Stack, key: str, encoding: bytes) -> None:
+    """R-28."""
+    assert send(stack, key, [(b"content-encoding", encoding)]).status == 200
+    assert (
+        send(stack, key, [(b"content-encoding", encoding)], body=gzip.compress(BODY)).status == 400
+    )
+    assert stack.demo.requests() == 1
+
+
+# ---- forms
+
+
+def part(name: str, value: bytes, more: str = "", disposition: str | None = None) -> bytes:
+    disposition = disposition or f'form-data; name="{name}"'
+    return f"--x\r\ncontent-disposition: {disposition}\r\n{more}\r\n".encode() + value + b"\r\n"
+
+
+NAMED = part("model", b"gpt-4o-transcribe")
+OTHER = part("model", b"gpt-4o-mini-transcribe")
+FILE = part(
+    "file", b"RIFF", "content-type: audio/wav\r\n", 'form-data; name="file"; filename="a.wav"'
+)
+END = b"--x--\r\n"
+FORM = NAMED + FILE + END
+TRANSCRIPTIONS = b"/v1/audio/transcriptions"
+FORMS = {
+    "two models": NAMED + OTHER + FILE + END,
+    "two models around the file": NAMED + FILE + OTHER + END,
+    "the same model twice": NAMED + NAMED + FILE + END,
+    "no model": FILE + END,
+    "Model": part("Model", b"gpt-4o-mini-transcribe") + FORM,
+    "model[]": part("model[]", b"gpt-4o-mini-transcribe") + FORM,
+    "model, a file": part("model", b"gpt-4o-transcribe", disposition='form-data; name="model"; filename="m"') + FILE + END,
+    "a file name and no name": part("", b"a", disposition='form-data; filename="model"') + FORM,
+    "name*": part("", b"gpt-4o-transcribe", disposition="form-data; name*=utf-8''model") + FILE + END,
+    "a name and name*": part("", b"a", disposition="form-data; name=\"a\"; name*=utf-8''model") + FORM,
+    "filename*": FORM.replace(b'filename="a.wav"', b"filename*=utf-8''a.wav"),
+    "two names": part("", b"a", disposition='form-data; name="a"; name="model"') + FORM,
+    "a name without quotes": FORM.replace(b'"model"', b"model"),
+    "an escape in a name": part("mo\\del", b"a") + FORM,
+    "two dispositions": part("a", b"a", 'content-disposition: form-data; name="model"\r\n') + FORM,
+    "an attachment": FORM.replace(b'form-data; name="model"', b'attachment; name="model"'),
+    "line feeds": FORM.replace(b"\r\n", b"\n"),
+    "a return alone": FORM.replace(b"\r\n\r\ngpt", b"\r\r\ngpt"),
+    "something before it": b"--y\r\n" + FORM,
+    "a line before it": b"\r\n" + FORM,
+    "something behind it": FORM + OTHER + END,
+    "no end": NAMED + FILE,
+    "a space behind a boundary": FORM.replace(b"--x\r\n", b"--x \r\n"),
+    "the boundary in a value": part("prompt", b"--x") + FORM,
+    "a model in the file": NAMED + FILE.replace(b"RIFF", b"\r\n" + OTHER) + END,
+    "a form in the form": part("a", b"a", "content-type: multipart/mixed; boundary=y\r\n") + FORM,
+    "base64": part("model", b"Z3B0LTRv", "content-transfer-encoding: base64\r\n") + FILE + END,
+    "quoted-printable": part("model", b"gpt=2D4o", "content-transfer-encoding: quoted-printable\r\n") + FILE + END,
+    "another charset": FORM.replace(b'"model"\r\n', b'"model"\r\ncontent-type: text/plain; charset=utf-16\r\n'),
+    "a long header": part("a", b"a", f"x-a: {'a' * 5_000}\r\n") + FORM,
+    "300 parts": b"".join(part(f"a{number}", b"a") for number in range(300)) + FORM,
+    "a space in the model": FORM.replace(b"transcribe\r", b"transcribe \r"),
+    "a NUL in the model": FORM.replace(b"transcribe\r", b"transcribe\0\r"),
+    "a look-alike model": FORM.replace(b"gpt-4o", "gрt-4o".encode()),
+    "JSON": BODY,
+}  # fmt: skip
+
+
+def send_form(stack: Stack, key: str, body: bytes, content_type: bytes) -> Answer:
+    return send(stack, key, path=TRANSCRIPTIONS, body=body, content_type=content_type)
+
+
+@pytest.mark.parametrize("body", FORMS.values(), ids=FORMS.keys())
+def test_a_form_that_two_readers_could_read_differently_is_400(
+    stack: Stack, key: str, body: bytes
+) -> None:
+    """R-30."""
+    answer = send_form(stack, key, body, b"multipart/form-data; boundary=x")
+    assert_refused(answer, 400, "invalid_request")
+    assert stack.demo.requests() == 0
+
+
+def test_a_form_as_clients_write_it_passes_with_its_file_first_or_last(
+    stack: Stack, key: str
+) -> None:
+    """R-30. Or no form would."""
+    large = FILE.replace(b"RIFF", b"a" * 3_000_000)
+    for body in (FORM, FILE + NAMED + END, large + NAMED + END):
+        assert send_form(stack, key, body, b'multipart/form-data; boundary="x"').status == 200
+    assert stack.demo.requests() == 3
 
 
 @pytest.mark.parametrize(
-    "path",
-    [b"/", b"/v1", b"/v1/nothing", b"/v1/files", b"/v2/chat/completions", b"/api", b"/metrics"],
+    ("content_type", "status"),
+    [
+        (b"multipart/form-data", 415),
+        (b"multipart/form-data; boundary=", 415),
+        (b"multipart/form-data; boundary=" + b"x" * 71, 415),
+        (b"multipart/form-data; boundary=x; boundary=y", 415),
+        (b"multipart/form-data; boundary=x; charset=utf-16", 415),
+        (b'multipart/form-data; boundary="x', 415),
+        (b"multipart/form-data, boundary=x", 415),
+        (b"multipart/mixed; boundary=x", 415),
+        (b"application/json", 415),
+        (b"application/x-www-form-urlencoded", 415),
+        (b"multipart/form-data; boundary='x'", 400),
+        (b"multipart/form-data; boundary=y", 400),
+    ],
 )
-def test_an_unknown_path_is_404(stack: Stack, key: str, path: bytes) -> None:
-    assert_refused(send(stack, key, path=path), 404, "not_found")
-    assert stack.demo.requests() == 0
-
-
-@pytest.mark.parametrize("method", [b"GET", b"PUT", b"DELETE", b"PATCH", b"HEAD", b"OPTIONS"])
-def test_a_wrong_method_is_405_and_says_which_is_right(
-    stack: Stack, key: str, method: bytes
+def test_a_boundary_that_two_readers_could_read_differently_is_refused(
+    stack: Stack, key: str, content_type: bytes, status: int
 ) -> None:
-    data = raw.request(headers=[(b"x-bf-vk", key.encode())], method=method)
-    with raw.Connection(stack.port, timeout=3) as connection:
-        connection.send(data)
-        answer = connection.read_head() if method == b"HEAD" else connection.read()
-    assert answer.status == 405
-    assert answer.header("allow") == b"POST"
+    """R-29, R-30."""
+    assert_refused(send_form(stack, key, FORM, content_type), status)
     assert stack.demo.requests() == 0
-
-
-@pytest.mark.parametrize("method", [b"CONNECT", b"TRACE", b"BREW", b"P\xd6ST"])
-def test_a_strange_method_reaches_nobody(stack: Stack, key: str, method: bytes) -> None:
-    answer = raw.exchange(
-        stack.port, raw.request(headers=[(b"x-bf-vk", key.encode())], method=method, body=BODY)
-    )
-    assert answer is None or 400 <= answer.status < 500
-    assert stack.demo.requests() == 0
-
-
-SPELLINGS = [
-    b"//v1/chat/completions", b"/v1//chat/completions", b"/v1/./chat/completions",
-    b"/openai/../v1/chat/completions", b"/v1/chat/../chat/completions", b"/v1/chat/completions/",
-    b"/v1/chat%2fcompletions", b"/v1/chat%2Fcompletions", b"/v1%5cchat/completions",
-    b"/v1\\chat\\completions", b"/v1/chat/completions;x=1", b"/v1/chat/completions%00",
-    b"/v1/ch%61t/completions", b"/%2e%2e/v1/chat/completions", b"/v1/%252e%252e/chat/completions",
-    b"/V1/chat/completions", b"/v1/Chat/Completions", b"/v1/chat/completions#x",
-    b"/v1/chat/completions%20", b"/%c0%ae%c0%ae/v1/chat/completions", b"/v1/chat/completions%0d%0a",
-    b"/api/../v1/chat/completions", b"/api/%2e%2e/v1/chat/completions", b"/healthz/../v1/chat/completions",
-    b"http://evil.example/v1/chat/completions", b"http://localhost/v1/chat/completions",
-    b"/v1/chat/completions?model=gpt-4o-mini", b"/v1/caf\xe9", b"*", b"",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("path", SPELLINGS, ids=[repr(path)[2:-1] for path in SPELLINGS])
-def test_a_path_in_disguise_is_judged_as_what_it_is_or_refused(
-    stack: Stack, key: str, path: bytes
-) -> None:
-    without_key = raw.exchange(stack.port, raw.request(path=path, body=BODY))
-    assert without_key is None or 400 <= without_key.status < 500, "never unjudged"
-    assert stack.demo.requests() == 0
-    answer = raw.exchange(
-        stack.port, raw.request(path=path, headers=[(b"x-bf-vk", key.encode())], body=BODY)
-    )
-    if answer is not None and answer.status == 200:
-        assert stack.demo.last()["path"].split("?")[0] == "/v1/chat/completions"
-    else:
-        assert answer is None or 400 <= answer.status < 500
-        assert stack.demo.requests() == 0
-
-
-SMUGGLED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n\r\n"
-FRAMINGS = {
-    "two lengths": b"content-length: 4\r\ncontent-length: 5\r\n",
-    "length and chunked": b"content-length: 4\r\ntransfer-encoding: chunked\r\n",
-    "a signed length": b"content-length: +4\r\n",
-    "a negative length": b"content-length: -4\r\n",
-    "a length in words": b"content-length: four\r\n",
-    "two codings": b"transfer-encoding: chunked, identity\r\n",
-    "an unknown coding": b"transfer-encoding: xchunked\r\n",
-    "a space before the colon": b"transfer-encoding : chunked\r\n",
-    "a bad chunk": b"transfer-encoding: chunked\r\n",
-}
-
-
-@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS.keys())
-def test_a_request_with_two_possible_ends_is_refused(
-    stack: Stack, key: str, framing: bytes
-) -> None:
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-    data = head + b"x-bf-vk: " + key.encode() + b"\r\n" + framing + b"\r\nzzzz\r\n" + SMUGGLED
-    answer = raw.exchange(stack.port, data)
-    assert answer is None or 400 <= answer.status <= 501
-    assert stack.demo.requests() == 0
-
-
-def test_trailers_are_refused(stack: Stack, key: str) -> None:
-    head = raw.request(headers=[(b"x-bf-vk", key.encode()), (b"trailer", b"x-bf-vk")]).replace(
-        b"content-length: 0", b"transfer-encoding: chunked"
-    )
-    chunks = b"%x\r\n%s\r\n0\r\nx-bf-vk: sk-bf-other\r\n\r\n" % (len(BODY), BODY)
-    answer = raw.exchange(stack.port, head + chunks)
-    # Envoy drops the trailers of HTTP/1 unless it is told to keep them.
-    assert answer.status == 200 or 400 <= answer.status < 500
-    if answer.status == 200:
-        assert "sk-bf-other" not in json.dumps(stack.demo.last())
-
-
-def test_each_of_two_pipelined_requests_is_judged(stack: Stack, key: str) -> None:
-    good = raw.request(headers=[(b"x-bf-vk", key.encode())], body=BODY)
-    bad = raw.request(body=BODY)
-    with raw.Connection(stack.port) as connection:
-        connection.send(good + bad)
-        assert [connection.read().status, connection.read().status] == [200, 401]
-    assert stack.demo.requests() == 1
 
 
 # ---- dialects

@@ -1,13 +1,19 @@
-"""Rate limits and budgets: exact under load, at every level, and charged everywhere at once."""
+"""Rate limits and budgets: exact under load, at every level, and charged everywhere at once.
+
+Rows R-40, R-41, R-50 and R-52 of the red team, as far as one Envoy goes.
+"""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from llm import denial, events
+import raw
+from llm import chat_body, denial, events
 from money import Price, nanos
 from stack import KeyInForce, Stack
 from waiting import eventually
@@ -85,7 +91,7 @@ class Family:
 
 
 def test_exactly_as_many_requests_as_the_limit_are_admitted_under_load(stack: Stack) -> None:
-    """From many connections at once, so on both workers."""
+    """R-40, R-41: from many connections at once, so on both workers, and with a fresh key."""
     key = stack.key(rate_limit={"request_max_limit": 25, "request_reset_duration": "1h"})
     answers = in_parallel(80, lambda: stack.caller(key.value).chat())
     statuses = [answer.status_code for answer in answers]
@@ -105,7 +111,7 @@ def test_exactly_as_many_requests_as_the_limit_are_admitted_under_load(stack: St
 
 
 def test_a_budget_is_never_overspent_under_load(stack: Stack, price: Price) -> None:
-    """Room for seven requests and a half."""
+    """R-40, R-41: room for seven requests and a half."""
     one = price.cost(uncached=2, output=TOKENS)
     limit = one * 15 // 2
     dollars = f"{limit // 10**9}.{limit % 10**9:09d}"
@@ -123,6 +129,28 @@ def test_a_budget_is_never_overspent_under_load(stack: Stack, price: Price) -> N
     assert limit - truth(stack, price) < 2 * one
     records = stack.admin.usage(key.id, stack.demo.requests())
     assert sum(record.cost for record in records) == truth(stack, price)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_first_500_requests_of_a_family_get_no_more_than_its_budget(
+    stack: Stack, price: Price, level: str
+) -> None:
+    """R-40, R-41. All at once, none of them the first to be counted; there is room for ten."""
+    body = json.dumps(chat_body(MODEL, max_tokens=TOKENS)).encode()
+    room = 10 * price.cost(uncached=len(body), output=TOKENS)
+    limit = {"max_limit": room / 10**9, "reset_duration": "1M"}
+    family = Family(stack, **{level: limit})
+    headers = [
+        (b"x-bf-vk", family.key.value.encode()),
+        (b"x-demo-output-tokens", b"%d" % TOKENS),
+        # Until all of them are there.
+        (b"x-demo-delay-ms", b"1000"),
+    ]
+    answers = raw.exchange_at_once(stack.port, raw.request(headers=headers, body=body), 500)
+    statuses = Counter(answer.status for answer in answers)
+    assert set(statuses) == {200, 402}
+    assert statuses[200] == stack.demo.requests() == 10
+    assert sum(r.cost for r in stack.admin.usage(family.key.id, 10)) == truth(stack, price) <= room
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -147,6 +175,7 @@ def test_an_exhausted_budget_blocks_at_each_level(stack: Stack, price: Price, le
 
 
 def test_an_exhausted_team_blocks_all_of_its_keys_and_nobody_else(stack: Stack) -> None:
+    """R-50."""
     mark = stack.unique("team")
     team = stack.admin.create_team(name=mark, budget={"max_limit": 0.015, "reset_duration": "1M"})
     first, second = stack.key(team_id=team["id"]), stack.key(team_id=team["id"])
@@ -155,6 +184,30 @@ def test_an_exhausted_team_blocks_all_of_its_keys_and_nobody_else(stack: Stack) 
     assert denial(spend(stack, first)) == (402, "budget_exceeded")
     assert denial(spend(stack, second)) == (402, "budget_exceeded")
     assert spend(stack, stranger).status_code == 200
+
+
+def test_a_new_key_or_another_team_is_no_new_budget(stack: Stack) -> None:
+    """R-50. What was spent is the team's, whatever becomes of its keys."""
+    budget = {"max_limit": 0.015, "reset_duration": "1M"}
+    mark = stack.unique("team")
+    team = stack.admin.create_team(name=mark, budget=budget)
+    other = stack.admin.create_team(name=f"{mark}-other")
+    key = stack.key(name=mark, team_id=team["id"])
+    assert spend(stack, key).status_code == 200
+    assert denial(spend(stack, key)) == (402, "budget_exceeded")
+    # Away, and back again.
+    stack.admin.update_key(key.id, team_id=other["id"])
+    assert spend(stack, key).status_code == 200, "the other team has no limit"
+    stack.admin.update_key(key.id, team_id=team["id"])
+    assert denial(spend(stack, key)) == (402, "budget_exceeded")
+    # Deleted, and made anew with the same name.
+    stack.admin.delete_key(key.id)
+    again = stack.key(name=mark, team_id=team["id"])
+    assert denial(spend(stack, again)) == (402, "budget_exceeded")
+    # Rotated.
+    path = f"/api/governance/virtual-keys/{again.id}/rotate"
+    rotated = stack.admin.post(path, {})["virtual_key"]
+    assert denial(stack.caller(rotated["value"]).chat(MODEL)) == (402, "budget_exceeded")
 
 
 def test_every_level_is_charged_what_the_provider_served(stack: Stack, price: Price) -> None:
@@ -259,3 +312,48 @@ def test_raising_a_budget_lets_requests_through_and_forgets_no_usage(
     refused = spend(stack, key)
     assert denial(refused) == (402, "budget_exceeded")
     assert refused.json()["used"] == truth(stack, price)
+
+
+def test_amounts_at_the_edge_of_what_can_be_counted_neither_wrap_nor_pass_for_nothing(
+    stack: Stack,
+) -> None:
+    """R-52, R-44."""
+    # The largest budget there is, in nano-dollars just below 2^63.
+    rich = stack.key(budget={"max_limit": 9_000_000_000, "reset_duration": "1M"})
+    assert stack.caller(rich.value).chat(MODEL).status_code == 200
+    poor = stack.key(budget={"max_limit": 0.000001, "reset_duration": "1M"})
+    for fields in (
+        {"max_tokens": 2**31},
+        {"max_tokens": 2**63 - 1},
+        {"max_tokens": 2**63},
+        {"max_tokens": 2**64},
+        {"max_tokens": 10**30},
+        {"max_tokens": 16_384, "n": 128},
+        {"max_completion_tokens": 2**63 - 1, "n": 128},
+        {"n": 2**32},
+        {"n": 2**64 + 1},
+    ):
+        assert stack.caller(poor.value).chat(MODEL, **fields).status_code in (400, 402), fields
+    assert stack.demo.requests() == 1
+    assert stack.admin.usage(poor.id, 0) == []
+
+
+def test_an_exchange_costs_what_was_in_force_when_it_began(stack: Stack) -> None:
+    """R-52. And a model whose price is nothing costs nothing."""
+    model = stack.unique("model")
+    priced = {"input_cost_per_million_tokens": 1, "output_cost_per_million_tokens": 1_000}
+    stack.admin.post("/api/models", {"provider": "openai", "model": model, **priced})
+    key = stack.key()
+    caller = stack.caller(key.value)
+    with caller.stream(
+        chat_body(model), x_demo_output_tokens="100", x_demo_chunk_delay_ms="5"
+    ) as response:
+        assert response.status_code == 200
+        free = dict.fromkeys(priced, 0)
+        stack.admin.put(f"/api/models/openai/{model}", free)
+        assert list(events(response))[-1] == "[DONE]"
+    assert caller.chat(model).status_code == 200
+    before, after = stack.admin.usage(key.id, 2)
+    assert before.cost == 2 * 1_000 + 100 * 1_000_000
+    assert (after.cost, after.estimated) == (0, False)
+    stack.admin.delete(f"/api/models/openai/{model}")

@@ -14,8 +14,8 @@ ASKED = "What does a gateway dream of?"
 MESSAGES = [{"role": "user", "content": ASKED}]
 MODEL = "gpt-4o"
 EMBEDDER = "text-embedding-3-small"
-# A second call may come on a path of the vendor's own prefix, as a base URL of Bifrost's users does.
-BASES = ("/v1", "/openai/v1")
+# As users of Bifrost have them; LangChain and LiteLLM use this SDK, with a version and without.
+BASES = ("/v1", "/openai/v1", "/langchain/v1", "/langchain", "/litellm/v1", "/litellm")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ mod banned;
 mod documents;
 mod files;
 mod layout;
+mod named_tests;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     for (path, text) in files.with_extension("md") {
         problems.extend(documents::check(path, text, &files));
+        problems.extend(named_tests::check(path, text, &files));
     }
 
     problems.sort();

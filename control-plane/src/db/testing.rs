@@ -18,19 +18,33 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::{Db, migrate};
-use crate::config::DatabaseUrl;
 
 /// Runs a test on a new embedded database.
 pub async fn with_sqlite<F: Future<Output = ()>>(behaviour: impl FnOnce(Db) -> F) {
-    let directory = tempfile::tempdir().unwrap();
-    let url = DatabaseUrl::Sqlite(directory.path().join("reeve.db"));
-    let db = Db::open(&url).await.unwrap();
-    behaviour(db.clone()).await;
-    db.close().await;
+    with_empty_sqlite(|db| migrated(db, behaviour)).await;
 }
 
 /// Runs a test on a new database of the server, and drops it whatever the outcome.
 pub async fn with_postgres<F: Future<Output = ()>>(behaviour: impl FnOnce(Db) -> F) {
+    with_empty_postgres(|db| migrated(db, behaviour)).await;
+}
+
+async fn migrated<F: Future<Output = ()>>(db: Db, behaviour: impl FnOnce(Db) -> F) {
+    migrate::run(&db).await.unwrap();
+    behaviour(db).await;
+}
+
+/// [`with_sqlite`] without tables.
+pub async fn with_empty_sqlite<F: Future<Output = ()>>(behaviour: impl FnOnce(Db) -> F) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("reeve.db");
+    let db = Db::open_sqlite(&path).await.unwrap();
+    behaviour(db.clone()).await;
+    db.close().await;
+}
+
+/// [`with_postgres`] without tables.
+pub async fn with_empty_postgres<F: Future<Output = ()>>(behaviour: impl FnOnce(Db) -> F) {
     let server = postgres_server();
     let name = format!("reeve_test_{}", uuid::Uuid::now_v7().simple());
     let mut admin = PgConnection::connect_with(&server).await.unwrap();
@@ -40,7 +54,6 @@ pub async fn with_postgres<F: Future<Output = ()>>(behaviour: impl FnOnce(Db) ->
         .unwrap();
 
     let db = Db::open_postgres(server.database(&name)).await.unwrap();
-    migrate::run(&db).await.unwrap();
     let outcome = AssertUnwindSafe(behaviour(db.clone())).catch_unwind().await;
 
     db.close().await;

@@ -1,15 +1,20 @@
 //! A request that is not served, said in the vendor's own shape.
 
-use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
+
+use super::encoding::Encoding;
+use super::sending::{JSON, mark_encoding};
 
 /// Whose wire format a request and its answer are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     OpenAi,
     Anthropic,
+    Gemini,
+    Bedrock,
+    Cohere,
 }
 
 /// Why a request is not served.
@@ -44,13 +49,35 @@ impl Refusal {
         }
     }
 
-    /// The response, as `dialect`'s SDK expects it.
-    pub(super) fn into_response(self, dialect: Dialect) -> Response {
+    /// The response to the request `id`, as `dialect`'s SDK expects it.
+    pub(super) fn into_response(
+        self,
+        dialect: Dialect,
+        id: &str,
+        encoding: Option<Encoding>,
+    ) -> Response {
         let body = match dialect {
             Dialect::OpenAi => self.openai(),
             Dialect::Anthropic => self.anthropic(),
+            Dialect::Gemini => self.gemini(),
+            Dialect::Bedrock => json!({"message": self.message}),
+            Dialect::Cohere => json!({"id": id, "message": self.message}),
         };
-        (self.status, Json(body)).into_response()
+        let body = body.to_string();
+        let compressed = encoding.and_then(|encoding| encoding.compress(body.as_bytes()).ok());
+        let encoding = encoding.filter(|_| compressed.is_some());
+        let body = compressed.unwrap_or_else(|| body.into());
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        mark_encoding(headers, encoding);
+        if dialect == Dialect::Bedrock {
+            headers.insert(
+                "x-amzn-errortype",
+                HeaderValue::from_static(self.exception()),
+            );
+        }
+        response
     }
 
     fn openai(&self) -> Value {
@@ -79,5 +106,37 @@ impl Refusal {
             _ => "invalid_request_error",
         };
         json!({"type": "error", "error": {"type": kind, "message": self.message}})
+    }
+
+    fn gemini(&self) -> Value {
+        let status = match self.status.as_u16() {
+            401 => "UNAUTHENTICATED",
+            403 => "PERMISSION_DENIED",
+            404 => "NOT_FOUND",
+            409 => "ABORTED",
+            429 => "RESOURCE_EXHAUSTED",
+            499 => "CANCELLED",
+            501 => "UNIMPLEMENTED",
+            503 => "UNAVAILABLE",
+            504 => "DEADLINE_EXCEEDED",
+            500.. => "INTERNAL",
+            _ => "INVALID_ARGUMENT",
+        };
+        let code = self.status.as_u16();
+        json!({"error": {"code": code, "message": self.message, "status": status}})
+    }
+
+    /// What AWS calls it.
+    fn exception(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 | 403 => "AccessDeniedException",
+            404 => "ResourceNotFoundException",
+            408 => "ModelTimeoutException",
+            424 => "ModelErrorException",
+            429 => "ThrottlingException",
+            503 => "ServiceUnavailableException",
+            500.. => "InternalServerException",
+            _ => "ValidationException",
+        }
     }
 }

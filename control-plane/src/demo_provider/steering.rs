@@ -7,10 +7,17 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 
+use super::encoding::Encoding;
 use super::refusal::Refusal;
+use super::usage::Reported;
 
 const OUTPUT_TOKENS: &str = "x-demo-output-tokens";
+const REASONING_TOKENS: &str = "x-demo-reasoning-tokens";
 const CACHED_TOKENS: &str = "x-demo-cached-tokens";
+const CACHE_WRITE_TOKENS: &str = "x-demo-cache-write-tokens";
+const CACHE_WRITE_1H_TOKENS: &str = "x-demo-cache-write-1h-tokens";
+const USAGE: &str = "x-demo-usage";
+const ENCODING: &str = "x-demo-encoding";
 const DELAY_MS: &str = "x-demo-delay-ms";
 const CHUNK_DELAY_MS: &str = "x-demo-chunk-delay-ms";
 const FAULT: &str = "x-demo-fault";
@@ -25,8 +32,18 @@ const LONGEST_DELAY_MS: u32 = 600_000;
 pub(super) struct Steering {
     /// Exact length of the answer; `None` leaves it to the text.
     pub(super) output_tokens: Option<u32>,
-    /// Prompt tokens to report as cached, at most all of them.
+    /// Tokens of the answer that are thoughts, at most all of them.
+    pub(super) reasoning_tokens: u32,
+    /// Prompt tokens to report as read from a cache, at most all of them.
     pub(super) cached_tokens: u32,
+    /// Prompt tokens to report as written to a cache for five minutes, at most all others.
+    pub(super) cache_write_tokens: u32,
+    /// Prompt tokens to report as written to a cache for an hour, at most all others.
+    pub(super) cache_write_1h_tokens: u32,
+    /// What to report as usage.
+    pub(super) usage: Reported,
+    /// How to compress the answer.
+    pub(super) encoding: Option<Encoding>,
     /// Wait before the answer.
     pub(super) delay: Duration,
     /// Wait before each chunk of text of a stream.
@@ -63,7 +80,18 @@ impl Steering {
                 OUTPUT_TOKENS => {
                     steering.output_tokens = Some(number(headers, header, MOST_TOKENS)?);
                 }
+                REASONING_TOKENS => {
+                    steering.reasoning_tokens = number(headers, header, MOST_TOKENS)?;
+                }
                 CACHED_TOKENS => steering.cached_tokens = number(headers, header, MOST_TOKENS)?,
+                CACHE_WRITE_TOKENS => {
+                    steering.cache_write_tokens = number(headers, header, MOST_TOKENS)?;
+                }
+                CACHE_WRITE_1H_TOKENS => {
+                    steering.cache_write_1h_tokens = number(headers, header, MOST_TOKENS)?;
+                }
+                USAGE => steering.usage = usage(headers, header)?,
+                ENCODING => steering.encoding = Some(encoding(headers, header)?),
                 DELAY_MS => steering.delay = delay(headers, header)?,
                 CHUNK_DELAY_MS => steering.chunk_delay = delay(headers, header)?,
                 FAULT => steering.fault = fault_for(name, headers, header)?,
@@ -82,16 +110,35 @@ fn delay(headers: &HeaderMap, header: &HeaderName) -> Result<Duration, Refusal> 
     number(headers, header, LONGEST_DELAY_MS).map(|ms| Duration::from_millis(ms.into()))
 }
 
-fn number(headers: &HeaderMap, header: &HeaderName, most: u32) -> Result<u32, Refusal> {
+fn usage(headers: &HeaderMap, header: &HeaderName) -> Result<Reported, Refusal> {
+    match text(headers, header)? {
+        "" => Err(bad(header, "must be `absent` or the text to report")),
+        "absent" => Ok(Reported::Absent),
+        text => Ok(Reported::Verbatim(text.to_owned())),
+    }
+}
+
+fn encoding(headers: &HeaderMap, header: &HeaderName) -> Result<Encoding, Refusal> {
+    Encoding::named(text(headers, header)?)
+        .ok_or_else(|| bad(header, "must be `gzip`, `deflate` or `br`"))
+}
+
+/// The only value of a header.
+fn text<'a>(headers: &'a HeaderMap, header: &HeaderName) -> Result<&'a str, Refusal> {
     let mut values = headers.get_all(header).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(bad(header, "must be given once"));
     };
-    let digits = value
+    value
         .to_str()
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits
+        .map_err(|_| bad(header, "must be plain ASCII"))
+}
+
+fn number(headers: &HeaderMap, header: &HeaderName, most: u32) -> Result<u32, Refusal> {
+    let digits = text(headers, header)?;
+    // `parse` would take a sign too.
+    Some(digits)
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|digits| digits.parse().ok())
         .filter(|number| *number <= most)
         .ok_or_else(|| bad(header, &format!("must be a whole number from 0 to {most}")))
@@ -177,7 +224,12 @@ mod tests {
     fn every_header_sets_its_own_thing() {
         let steering = read(&[
             ("x-demo-output-tokens", "500"),
+            ("x-demo-reasoning-tokens", "9"),
             ("x-demo-cached-tokens", "7"),
+            ("x-demo-cache-write-tokens", "5"),
+            ("x-demo-cache-write-1h-tokens", "4"),
+            ("x-demo-usage", "{\"a\":"),
+            ("x-demo-encoding", "br"),
             ("x-demo-delay-ms", "20"),
             ("x-demo-chunk-delay-ms", "3"),
             ("x-demo-fault", "demo=hang"),
@@ -187,7 +239,12 @@ mod tests {
             steering,
             Steering {
                 output_tokens: Some(500),
+                reasoning_tokens: 9,
                 cached_tokens: 7,
+                cache_write_tokens: 5,
+                cache_write_1h_tokens: 4,
+                usage: Reported::Verbatim("{\"a\":".to_owned()),
+                encoding: Some(Encoding::Brotli),
                 delay: Duration::from_millis(20),
                 chunk_delay: Duration::from_millis(3),
                 fault: Some(Fault::Hang),
@@ -221,6 +278,11 @@ mod tests {
             ("x-demo-output-tokens", "many"),
             ("x-demo-output-tokens", "1000001"),
             ("x-demo-output-tokens", "+5"),
+            ("x-demo-reasoning-tokens", "-1"),
+            ("x-demo-cache-write-tokens", "1.5"),
+            ("x-demo-cache-write-1h-tokens", ""),
+            ("x-demo-usage", ""),
+            ("x-demo-encoding", "zstd"),
             ("x-demo-delay-ms", "-1"),
             ("x-demo-chunk-delay-ms", ""),
             ("x-demo-fault", "503"),
@@ -238,8 +300,17 @@ mod tests {
     }
 
     #[test]
-    fn a_number_given_twice_is_refused() {
-        let refusal = read(&[("x-demo-delay-ms", "1"), ("x-demo-delay-ms", "2")]).unwrap_err();
-        assert!(refusal.message.contains("once"), "{}", refusal.message);
+    fn a_header_given_twice_is_refused() {
+        for (name, value) in [("x-demo-delay-ms", "1"), ("x-demo-usage", "absent")] {
+            let refusal = read(&[(name, value), (name, value)]).unwrap_err();
+            assert!(refusal.message.contains("once"), "{}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn usage_is_the_truth_or_absent_or_a_text() {
+        assert_eq!(read(&[]).unwrap().usage, Reported::Truth);
+        let absent = read(&[("x-demo-usage", "absent")]).unwrap();
+        assert_eq!(absent.usage, Reported::Absent);
     }
 }

@@ -5,13 +5,16 @@
 //! "bytes divided by four, rounded up". Each text (one message, one system prompt, one answer) is
 //! counted by itself. Prompts and answers follow the same rule, and a stream sends one token per
 //! chunk, so the usage of an answer can be checked by counting its chunks.
+//!
+//! What is no text, an image or a recording, counts the same: its bytes divided by four, rounded up.
+//! That is far from any vendor's price of a picture, and easy to check.
 
 use std::iter;
 
 /// Longest part of the prompt that an answer quotes, in characters.
 const QUOTED_CHARS: usize = 200;
 /// Bytes of a token, at most.
-const TOKEN_BYTES: usize = 4;
+pub(super) const TOKEN_BYTES: usize = 4;
 
 /// What an answer is padded with when more tokens are asked for than it has to say.
 const WORDS: [&str; 32] = [
@@ -22,10 +25,12 @@ const WORDS: [&str; 32] = [
 ];
 
 /// The text of one answer, cut into tokens.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     /// One token each; put together they are the text.
     pub(super) tokens: Vec<String>,
+    /// Tokens of it that are thoughts, which come before the text and are not shown.
+    pub(super) reasoning: u64,
     /// Whether the request's own maximum cut the text short.
     pub(super) truncated: bool,
 }
@@ -36,9 +41,22 @@ impl Answer {
         self.tokens.concat()
     }
 
-    /// How many tokens it has.
-    pub(super) fn len(&self) -> u64 {
+    /// How many tokens are shown.
+    pub(super) fn shown(&self) -> u64 {
         self.tokens.len() as u64
+    }
+
+    /// How many tokens it has, shown or not.
+    pub(super) fn len(&self) -> u64 {
+        self.shown().saturating_add(self.reasoning)
+    }
+
+    /// The same answer, of which the first `most` tokens are thoughts.
+    pub(super) fn with_reasoning(mut self, most: u32) -> Self {
+        let thoughts = self.tokens.len().min(most as usize);
+        self.tokens.drain(..thoughts);
+        self.reasoning = thoughts as u64;
+        self
     }
 }
 
@@ -74,12 +92,21 @@ pub(super) fn answer(subject: &Subject<'_>, wanted: Option<u32>, most: Option<u3
             tokens.truncate(limit);
         }
     }
-    Answer { tokens, truncated }
+    Answer {
+        tokens,
+        reasoning: 0,
+        truncated,
+    }
 }
 
 /// Counts `text` by the rule above.
 pub(super) fn count(text: &str) -> u64 {
     tokens(text).fold(0, |count, _| count + 1)
+}
+
+/// Counts what is no text by the rule above.
+pub(super) fn count_bytes(bytes: &[u8]) -> u64 {
+    bytes.len().div_ceil(TOKEN_BYTES) as u64
 }
 
 /// A number that depends on every byte of the parts and on nothing else (FNV-1a, 64 bit).
@@ -163,6 +190,15 @@ mod tests {
             assert_eq!(answer.len(), u64::from(wanted));
             assert_eq!(count(&answer.text()), u64::from(wanted));
             assert!(!answer.truncated);
+        }
+    }
+
+    #[test]
+    fn thoughts_are_a_part_of_the_answer_that_is_not_shown() {
+        for (asked, reasoning, shown) in [(0, 0, 10), (4, 4, 6), (99, 10, 0)] {
+            let answer = answer(&SUBJECT, Some(10), None).with_reasoning(asked);
+            assert_eq!((answer.reasoning, answer.shown()), (reasoning, shown));
+            assert_eq!(answer.len(), 10);
         }
     }
 

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{CLUSTERS_FILE, Gateway, cluster, listener, plugin};
+use super::{CLUSTERS_FILE, Gateway, cluster, listener, observability, plugin};
 
 /// Beyond this Envoy gives memory back, then refuses work; the process is not left to the
 /// kernel's out-of-memory killer. 2 GiB hold some 60 bodies of the largest size at once.
@@ -34,6 +34,7 @@ pub(super) fn bootstrap(gateway: &Gateway) -> Value {
             },
         }],
         "overload_manager": overload_manager(),
+        "stats_config": observability::stats_config(),
     })
 }
 

@@ -1,10 +1,42 @@
 use serde_json::{Value, json};
 
-use super::{CLUSTER_HEADER, CONTROL_PLANE_HTTP, Gateway, local_reply, plugin};
+use super::{CLUSTER_HEADER, CONTROL_PLANE_HTTP, Gateway, local_reply, observability, plugin};
 
 const GOVERNANCE_FILTER: &str = "reeve.governance";
 /// A reasoning model may be silent for many minutes before its first byte.
 const PROVIDER_IDLE_TIMEOUT: &str = "900s";
+
+/// What the caller does not learn: whose account pays and how much of its limits is left (the filter
+/// tells what is left of the key's own). Nor does it get the provider's cookies, or is it sent to the
+/// provider's own address for the next request.
+const PROVIDERS_PRIVATE_HEADERS: &[&str] = &[
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+    "set-cookie",
+    "alt-svc",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+    "anthropic-ratelimit-requests-limit",
+    "anthropic-ratelimit-requests-remaining",
+    "anthropic-ratelimit-requests-reset",
+    "anthropic-ratelimit-tokens-limit",
+    "anthropic-ratelimit-tokens-remaining",
+    "anthropic-ratelimit-tokens-reset",
+    "anthropic-ratelimit-input-tokens-limit",
+    "anthropic-ratelimit-input-tokens-remaining",
+    "anthropic-ratelimit-input-tokens-reset",
+    "anthropic-ratelimit-output-tokens-limit",
+    "anthropic-ratelimit-output-tokens-remaining",
+    "anthropic-ratelimit-output-tokens-reset",
+];
 
 /// The one listener: LLM APIs, and the admin API routed through.
 pub(super) fn listener(gateway: &Gateway) -> Value {
@@ -70,10 +102,15 @@ fn connection_manager(gateway: &Gateway) -> Value {
             "connection_keepalive": {"interval": "30s", "timeout": "10s"},
         },
 
+        "access_log": [observability::access_log()],
         "local_reply_config": local_reply::config(),
         "route_config": route_config(gateway),
         "http_filters": [
             plugin::http_filter(gateway, GOVERNANCE_FILTER, plugin::Role::Governance),
+            // Behind the governance filter, so that responses reach it decompressed.
+            decompressor("gzip", "envoy.extensions.compression.gzip.decompressor.v3.Gzip"),
+            decompressor("brotli", "envoy.extensions.compression.brotli.decompressor.v3.Brotli"),
+            tell_encoding(),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {
@@ -82,6 +119,47 @@ fn connection_manager(gateway: &Gateway) -> Value {
                 },
             },
         ],
+    })
+}
+
+/// Decompresses what a provider compressed although nobody had asked it to: usage is read from it.
+/// Requests are not touched (the governance filter refuses encoded ones), and providers are not
+/// invited to compress.
+fn decompressor(name: &str, library: &str) -> Value {
+    json!({
+        "name": format!("reeve.decompressor.{name}"),
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.decompressor.v3.Decompressor",
+            "decompressor_library": {
+                "name": name,
+                "typed_config": {"@type": format!("type.googleapis.com/{library}")},
+            },
+            "request_direction_config": {
+                "advertise_accept_encoding": false,
+                "common_config": {
+                    "enabled": {"default_value": false, "runtime_key": "reeve.decompress_requests"},
+                },
+            },
+            "response_direction_config": {"common_config": {"ignore_no_transform_header": true}},
+        },
+    })
+}
+
+/// Keeps in a header of its own how the provider had encoded its answer, before a decompressor takes
+/// that out: the governance filter must not hold back what was decompressed (see there).
+fn tell_encoding() -> Value {
+    json!({
+        "name": "reeve.provider_encoding",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {"response_mutations": [{"append": {
+                "header": {
+                    "key": "x-reeve-provider-encoding",
+                    "value": "%RESPONSE_HEADER(content-encoding)%",
+                },
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }}]},
+        },
     })
 }
 
@@ -150,14 +228,6 @@ fn provider_route(gateway: &Gateway) -> Value {
             "forwarded",
             "via",
         ],
-        // Nor does the caller learn whose account pays, get the provider's cookies, or is sent to
-        // the provider's own address for the next request.
-        "response_headers_to_remove": [
-            "openai-organization",
-            "openai-project",
-            "anthropic-organization-id",
-            "set-cookie",
-            "alt-svc",
-        ],
+        "response_headers_to_remove": PROVIDERS_PRIVATE_HEADERS,
     })
 }

@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
 
 /// What callers read when Envoy itself has to answer: the filter's error shape instead of plain
-/// text. The filter's own replies carry no response code details and pass through untouched.
+/// text. The filter's own replies, whose response code details begin with `reeve.`, pass through
+/// untouched.
 pub(super) fn config() -> Value {
     let mappers: Vec<Value> = REPLIES.iter().map(Reply::mapper).collect();
     json!({"mappers": mappers})
@@ -47,19 +48,25 @@ const REPLIES: &[Reply] = &[
         r#type: "overloaded",
         message: "the gateway is overloaded; try again later",
     },
+    // Whatever the status: an unknown transfer coding is a 501 of Envoy's, not of a provider's.
     Reply {
-        condition: "response.code >= 500 && response.code_details != '' && \
+        condition: "response.code_details.startsWith('http1.')",
+        r#type: "invalid_request",
+        message: "the request is not acceptable HTTP: %RESPONSE_CODE_DETAILS%",
+    },
+    Reply {
+        condition: "response.code >= 500 && !response.code_details.startsWith('reeve.') && \
                     xds.cluster_name == 'control_plane_http'",
         r#type: "control_plane_unavailable",
         message: "the control plane does not answer",
     },
     Reply {
-        condition: "response.code >= 500 && response.code_details != ''",
+        condition: "response.code >= 500 && !response.code_details.startsWith('reeve.')",
         r#type: "provider_unavailable",
         message: "the provider does not answer",
     },
     Reply {
-        condition: "response.code >= 400 && response.code_details != ''",
+        condition: "response.code >= 400 && !response.code_details.startsWith('reeve.')",
         r#type: "invalid_request",
         message: "the request is not acceptable HTTP: %RESPONSE_CODE_DETAILS%",
     },

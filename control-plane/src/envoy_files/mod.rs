@@ -12,6 +12,7 @@ mod bootstrap;
 mod cluster;
 mod listener;
 mod local_reply;
+mod observability;
 mod plugin;
 mod secret;
 #[cfg(test)]
@@ -78,7 +79,7 @@ pub struct Gateway {
 pub struct Provider {
     /// `^[a-z][a-z0-9_-]{0,62}$`.
     pub name: String,
-    /// `openai` or `anthropic`; the attempt filter reads it from the cluster's metadata.
+    /// `openai`, `anthropic`, `gemini`, `bedrock` or `cohere`; it goes into the cluster's metadata.
     pub wire_format: &'static str,
     pub origin: Origin,
     /// Path in front of every request path, without trailing slash; empty: none.

@@ -191,34 +191,6 @@ impl Catalogue {
     }
 }
 
-impl Entry {
-    /// Nano-dollars per 1,000,000 prompt tokens.
-    pub fn input_price(&self) -> Option<i64> {
-        self.standard.price(Meter::Input)
-    }
-
-    /// Nano-dollars per 1,000,000 answer tokens.
-    pub fn output_price(&self) -> Option<i64> {
-        self.standard.price(Meter::Output)
-    }
-
-    /// Nano-dollars per 1,000,000 tokens read from the cache; absent: the input price.
-    pub fn cache_read_price(&self) -> Option<i64> {
-        self.standard.price(Meter::CacheRead)
-    }
-
-    /// Nano-dollars per 1,000,000 tokens written to the cache; absent: the input price.
-    pub fn cache_write_price(&self) -> Option<i64> {
-        self.standard.price(Meter::CacheWrite)
-    }
-
-    /// Whether the catalogue knows any price of this model. A model without one is refused unless
-    /// somebody prices it; it is never free.
-    pub fn is_priced(&self) -> bool {
-        !self.standard.is_empty()
-    }
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {

@@ -6,7 +6,8 @@ use super::builtin::Catalogue;
 use super::{Model, store};
 use crate::db::Tx;
 use crate::error::Error;
-use crate::providers::{self, Provider};
+use crate::providers::Provider;
+use crate::providers::presets::preset;
 
 /// Every model of a configured provider, by name; an operator's entry stands above the built-in one.
 pub async fn effective_for(tx: &mut Tx, provider: &Provider) -> Result<Vec<Model>, Error> {
@@ -44,12 +45,13 @@ pub(super) fn builtin_of<'a>(
         .map(|entry| Model::builtin(&provider.name, entry, catalogue.price_version()))
 }
 
-/// The catalogue's name for a configured provider.
+/// The catalogue's name for a configured provider. A name that means a vendor of its own never
+/// stands for the one whose API it speaks: that one has other models, at other prices.
 pub(super) fn catalogue_name<'a>(catalogue: &Catalogue, provider: &'a Provider) -> &'a str {
-    if knows(catalogue, &provider.name) {
+    if knows(catalogue, &provider.name) || preset(&provider.name).is_some() {
         &provider.name
     } else {
-        providers::wire_format_name(provider.wire_format)
+        provider.base_provider_type.as_str()
     }
 }
 

@@ -2,14 +2,16 @@
 //!
 //! Reeve ships with a catalogue ([`builtin`]). Operators add models to it and set prices of their own
 //! above it; deleting such an entry brings the built-in one back. A provider has the models that the
-//! catalogue lists under its name, or, under a name that the catalogue does not know, those of the
-//! provider whose wire format it speaks.
+//! catalogue lists under its name; under a name that means nothing to Reeve, such as a proxy's,
+//! those of the vendor whose API it speaks.
 //!
 //! Invariants: a price is never negative and never finer than a nano-dollar per million tokens; a
-//! model without a price is refused by the data plane, never free.
+//! model without a price is refused by the data plane, never free; a kind of token without a price
+//! costs what its wider kind does ([`Prices`]).
 
 pub mod builtin;
 mod effective;
+mod prices;
 pub mod routes;
 pub mod store;
 #[cfg(test)]
@@ -20,11 +22,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use effective::{effective, effective_for};
+pub use prices::Prices;
 
 use crate::http::field::Field;
 use crate::http::number::Number;
 use crate::invalid::Invalid;
-use builtin::{Entry, Mode};
+use builtin::Entry;
 
 /// Longest name of a model, characters.
 const MAX_NAME: usize = 256;
@@ -58,19 +61,6 @@ pub struct Model {
     pub price_version: u64,
 }
 
-/// Nano-dollars per million tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Prices {
-    /// Uncached input.
-    pub input: Option<i64>,
-    /// Output, reasoning included.
-    pub output: Option<i64>,
-    /// Input read from the provider's cache; `None`: the input price.
-    pub cache_read: Option<i64>,
-    /// Input written to the provider's cache; `None`: the input price.
-    pub cache_write: Option<i64>,
-}
-
 /// Where an entry comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -82,8 +72,13 @@ pub enum Source {
 }
 
 /// A model as a request gives it. What a change leaves out stays as it is.
+///
+/// A kind of token that has no field here costs what its wider kind does: audio and images of the
+/// input as input, reasoning, audio and images of the output as output, and what is kept in the
+/// cache for an hour as other cache writes.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = ModelChange)]
 pub struct Change {
     /// Name of a provider that is configured or in the catalogue. Cannot be changed.
     #[serde(default)]
@@ -159,11 +154,12 @@ impl Change {
                 self.cache_read_cost_per_million_tokens,
                 before.prices.cache_read,
             )?,
-            cache_write: price(
+            cache_write_5m: price(
                 "cache_write_cost_per_million_tokens",
                 self.cache_write_cost_per_million_tokens,
-                before.prices.cache_write,
+                before.prices.cache_write_5m,
             )?,
+            ..Prices::default()
         };
         let required = |field: &'static str, price: Option<i64>| match price {
             Some(_) => Ok(()),
@@ -207,19 +203,11 @@ impl Model {
 
     /// The catalogue's entry, as a model of `provider`.
     fn builtin(provider: &str, entry: &Entry, price_version: u64) -> Self {
-        let input = entry.input_price();
-        // An embedding has no output, and the catalogue no price for what there is none of.
-        let no_output = entry.mode == Mode::Embedding && input.is_some();
         Self {
             provider: provider.to_owned(),
             model: entry.model.to_owned(),
             source: Source::Builtin,
-            prices: Prices {
-                input,
-                output: entry.output_price().or(no_output.then_some(0)),
-                cache_read: entry.cache_read_price(),
-                cache_write: entry.cache_write_price(),
-            },
+            prices: Prices::of(entry),
             max_input_tokens: entry.max_input_tokens,
             max_output_tokens: entry.max_output_tokens,
             deprecated_on: entry.deprecated_on.map(str::to_owned),

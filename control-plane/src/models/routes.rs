@@ -41,7 +41,7 @@ struct View {
     provider: String,
     model: String,
     source: Source,
-    /// Null: not known; the data plane then refuses the model, unless it is an embedding's output.
+    /// Null: not known, or something else than tokens is charged; the data plane refuses the model.
     #[schema(value_type = Option<f64>)]
     input_cost_per_million_tokens: Option<Number>,
     #[schema(value_type = Option<f64>)]
@@ -52,6 +52,24 @@ struct View {
     /// Null: as other input.
     #[schema(value_type = Option<f64>)]
     cache_write_cost_per_million_tokens: Option<Number>,
+    /// Kept in the cache for an hour. Null: as other cache writes.
+    #[schema(value_type = Option<f64>)]
+    cache_write_1h_cost_per_million_tokens: Option<Number>,
+    /// Null: as other output.
+    #[schema(value_type = Option<f64>)]
+    reasoning_cost_per_million_tokens: Option<Number>,
+    /// Null: as other input.
+    #[schema(value_type = Option<f64>)]
+    audio_input_cost_per_million_tokens: Option<Number>,
+    /// Null: as other output.
+    #[schema(value_type = Option<f64>)]
+    audio_output_cost_per_million_tokens: Option<Number>,
+    /// Null: as other input.
+    #[schema(value_type = Option<f64>)]
+    image_input_cost_per_million_tokens: Option<Number>,
+    /// Null: as other output.
+    #[schema(value_type = Option<f64>)]
+    image_output_cost_per_million_tokens: Option<Number>,
     max_input_tokens: Option<u64>,
     max_output_tokens: Option<u64>,
     /// Day on which the provider means to switch the model off.
@@ -337,15 +355,23 @@ impl From<Refused> for Error {
 
 impl From<Model> for View {
     fn from(model: Model) -> Self {
-        let dollars = |price: i64| Number::from_display(Nanos::new(price));
+        let dollars =
+            |price: Option<i64>| price.map(|price| Number::from_display(Nanos::new(price)));
+        let prices = model.prices;
         Self {
             provider: model.provider,
             model: model.model,
             source: model.source,
-            input_cost_per_million_tokens: model.prices.input.map(dollars),
-            output_cost_per_million_tokens: model.prices.output.map(dollars),
-            cache_read_cost_per_million_tokens: model.prices.cache_read.map(dollars),
-            cache_write_cost_per_million_tokens: model.prices.cache_write.map(dollars),
+            input_cost_per_million_tokens: dollars(prices.input),
+            output_cost_per_million_tokens: dollars(prices.output),
+            cache_read_cost_per_million_tokens: dollars(prices.cache_read),
+            cache_write_cost_per_million_tokens: dollars(prices.cache_write_5m),
+            cache_write_1h_cost_per_million_tokens: dollars(prices.cache_write_1h),
+            reasoning_cost_per_million_tokens: dollars(prices.reasoning),
+            audio_input_cost_per_million_tokens: dollars(prices.audio_input),
+            audio_output_cost_per_million_tokens: dollars(prices.audio_output),
+            image_input_cost_per_million_tokens: dollars(prices.image_input),
+            image_output_cost_per_million_tokens: dollars(prices.image_output),
             max_input_tokens: model.max_input_tokens,
             max_output_tokens: model.max_output_tokens,
             deprecated_on: model.deprecated_on,

@@ -77,7 +77,7 @@ pub async fn insert(tx: &mut Tx, model: &Model, now_ms: i64) -> Result<(), Refus
     .bind(model.prices.input)
     .bind(model.prices.output)
     .bind(model.prices.cache_read)
-    .bind(model.prices.cache_write)
+    .bind(model.prices.cache_write_5m)
     .bind(count(model.max_input_tokens))
     .bind(count(model.max_output_tokens))
     .bind(now_ms)
@@ -125,7 +125,8 @@ impl TryFrom<Row> for Model {
                 input: Some(row.input_price),
                 output: Some(row.output_price),
                 cache_read: row.cache_read_price,
-                cache_write: row.cache_write_price,
+                cache_write_5m: row.cache_write_price,
+                ..Prices::default()
             },
             max_input_tokens: tokens("models.max_input_tokens", row.max_input_tokens)?,
             max_output_tokens: tokens("models.max_output_tokens", row.max_output_tokens)?,

@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
+use super::builtin::Catalogue;
 use super::{effective, effective_for};
 use crate::db::testing::on_every_database;
 use crate::policy_changes::{self, Kind};
 use crate::providers;
-use crate::testing::Api;
+use crate::providers::presets::PRESETS;
+use crate::testing::{Api, configure_providers};
 
 const MODELS: &str = "/api/models";
 const OWN: &str = r#"{"provider": "openai", "model": "team/tuned:v1",
@@ -131,7 +133,7 @@ on_every_database! {
         assert_eq!(api.get("/api/models?mode=chat").await.problem(400), "mode");
     }
 
-    async fn a_provider_has_the_models_of_its_name_or_of_its_wire_format(db: Db) {
+    async fn a_provider_has_the_models_of_its_name_or_of_its_kind(db: Db) {
         let api = Api::new(db).await;
         api.post("/api/providers", r#"{"name": "anthropic"}"#).await.ok(201);
         let proxy = r#"{"name": "proxy", "network_config": {"base_url": "https://proxy.example"},
@@ -159,14 +161,79 @@ on_every_database! {
             assert_eq!(one.as_ref(), Some(model));
         }
         assert_eq!(effective(&mut tx, &proxy, "claude-3-haiku-20240307").await.unwrap(), None);
+
+        let azure = providers::Provider {
+            name: "azure-in-sweden".into(),
+            base_provider_type: providers::BaseProviderType::Azure,
+            ..proxy
+        };
+        let deployed = "global-standard/gpt-4o-2024-08-06";
+        assert!(effective(&mut tx, &azure, deployed).await.unwrap().is_some());
         drop(tx);
         let shown = api.get("/api/models/proxy/gpt-4o-mini").await;
         assert_eq!(shown.ok(200)["model"]["provider"], "proxy");
+    }
+
+    async fn an_own_entry_has_four_prices_and_the_rest_costs_what_the_wider_kind_does(db: Db) {
+        let api = Api::new(db).await;
+        let path = "/api/models/anthropic/claude-sonnet-4-5";
+        let hour = "cache_write_1h_cost_per_million_tokens";
+        let before = api.get(path).await.ok(200)["model"].clone();
+        assert_eq!(before[hour].to_string(), "6");
+        let changed = api.put(path, r#"{"output_cost_per_million_tokens": 9}"#).await;
+        let changed = &changed.ok(200)["model"];
+        let write = "cache_write_cost_per_million_tokens";
+        assert_eq!(changed[write], before[write]);
+        assert_eq!(changed[hour], Value::Null);
+        assert_eq!(api.put(path, &format!(r#"{{"{hour}": 1}}"#)).await.problem(400), hour);
+    }
+
+    async fn a_model_that_is_not_charged_by_tokens_is_shown_without_a_price(db: Db) {
+        let api = Api::new(db).await;
+        for path in ["azure_ai/cohere-rerank-v3-english", "openai/whisper-1"] {
+            let model = api.get(&format!("/api/models/{path}")).await.ok(200)["model"].clone();
+            assert_eq!(model["input_cost_per_million_tokens"], Value::Null, "{path}");
+            assert_eq!(model["output_cost_per_million_tokens"], Value::Null, "{path}");
+        }
+    }
+
+    async fn a_known_provider_has_the_models_that_the_catalogue_has_for_its_name(db: Db) {
+        let api = Api::new(db).await;
+        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+        configure_providers(&api.app, &names).await;
+        let catalogue = Catalogue::builtin().unwrap();
+        let mut tx = api.app.db.begin_read().await.unwrap();
+        let mut unknown = Vec::new();
+        for name in names {
+            let provider = providers::store::find(&mut tx, name).await.unwrap().unwrap();
+            let models = effective_for(&mut tx, &provider).await.unwrap();
+            let models = models.iter().map(|model| model.model.as_str());
+            let listed = catalogue.provider_models(name).map(|entry| entry.model);
+            assert!(models.eq(listed), "{name}");
+            if catalogue.provider_models(name).next().is_none() {
+                unknown.push(name);
+            }
+        }
+        assert_eq!(unknown, ["openrouter", "huggingface", "parasail", "vllm", "sglang"]);
     }
 
     async fn an_embedding_needs_no_output_price(db: Db) {
         let api = Api::new(db).await;
         let model = api.get("/api/models/openai/text-embedding-3-small").await;
         assert_eq!(model.ok(200)["model"]["output_cost_per_million_tokens"].to_string(), "0");
+    }
+}
+
+/// With `--dev` all of them are configured, and a model that is named without its provider goes to
+/// the first that lists it.
+#[test]
+fn no_other_provider_of_the_first_start_lists_a_model_of_openai_or_anthropic() {
+    let catalogue = Catalogue::builtin().unwrap();
+    for vendor in ["openai", "anthropic"] {
+        for entry in catalogue.provider_models(vendor) {
+            for other in ["gemini", "bedrock", "cohere"] {
+                assert_eq!(catalogue.get(other, entry.model), None);
+            }
+        }
     }
 }

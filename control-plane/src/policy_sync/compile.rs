@@ -41,7 +41,7 @@ pub const fn settings_entity() -> Entity {
 fn provider(provider: &Provider) -> view::Provider {
     view::Provider {
         name: provider.name.clone(),
-        wire_format: provider.wire_format,
+        wire_format: provider.base_provider_type.wire_format(),
         cluster: envoy_files::cluster_name(&provider.name),
     }
 }
@@ -114,29 +114,37 @@ fn owner(entity: Entity, kind: &str, owner: &Owner) -> EntityEntries {
     }
 }
 
-/// Every model that the catalogue lists for a provider.
+/// Every model of a provider, and the list of their names. They come in order.
 pub fn models(provider: &str, models: &[Model]) -> EntityEntries {
+    let names = v1::ModelNames {
+        names: models.iter().map(|model| model.model.clone()).collect(),
+    };
+    let list = (format!("models/{provider}").into(), encode(&names));
+    let each = models.iter().map(|entry| {
+        let key = format!("model/{provider}/{}", entry.model);
+        (key.into(), encode(&model(entry)))
+    });
     EntityEntries {
         entity: (Kind::Provider, provider.to_owned()),
-        entries: models
-            .iter()
-            .map(|entry| {
-                (
-                    format!("model/{provider}/{}", entry.model).into(),
-                    encode(&model(entry)),
-                )
-            })
-            .collect(),
+        entries: each.chain([list]).collect(),
     }
 }
 
 fn model(model: &Model) -> v1::Model {
+    let prices = model.prices;
     v1::Model {
         name: model.model.clone(),
-        input_price: model.prices.input,
-        output_price: model.prices.output,
-        cache_read_price: model.prices.cache_read,
-        cache_write_price: model.prices.cache_write,
+        input_price: prices.input,
+        output_price: prices.output,
+        cache_read_price: prices.cache_read,
+        cache_write_5m_price: prices.cache_write_5m,
+        cache_write_1h_price: prices.cache_write_1h,
+        reasoning_price: prices.reasoning,
+        audio_input_price: prices.audio_input,
+        audio_output_price: prices.audio_output,
+        image_input_price: prices.image_input,
+        image_output_price: prices.image_output,
+        max_input_tokens: model.max_input_tokens,
         max_output_tokens: model.max_output_tokens,
         price_version: model.price_version,
     }
@@ -152,4 +160,60 @@ pub const fn nothing(entity: Entity) -> EntityEntries {
 
 fn encode(message: &impl Message) -> Bytes {
     message.encode_to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::Prices;
+
+    #[test]
+    fn every_kind_of_token_is_published_with_its_price() {
+        let model = Model {
+            prices: Prices {
+                input: Some(1),
+                output: Some(2),
+                cache_read: Some(3),
+                cache_write_5m: Some(4),
+                cache_write_1h: Some(5),
+                reasoning: Some(6),
+                audio_input: Some(7),
+                audio_output: Some(8),
+                image_input: Some(9),
+                image_output: None,
+            },
+            max_input_tokens: Some(10),
+            max_output_tokens: Some(11),
+            price_version: 12,
+            ..Model::blank("p".into(), "m/1".into())
+        };
+        let expected = v1::Model {
+            name: "m/1".into(),
+            input_price: Some(1),
+            output_price: Some(2),
+            cache_read_price: Some(3),
+            cache_write_5m_price: Some(4),
+            cache_write_1h_price: Some(5),
+            reasoning_price: Some(6),
+            audio_input_price: Some(7),
+            audio_output_price: Some(8),
+            image_input_price: Some(9),
+            image_output_price: None,
+            max_input_tokens: Some(10),
+            max_output_tokens: Some(11),
+            price_version: 12,
+        };
+        let names = v1::ModelNames {
+            names: vec!["m/1".into()],
+        };
+        let published = models("p", &[model]);
+        assert_eq!(published.entity, (Kind::Provider, "p".into()));
+        assert_eq!(
+            published.entries,
+            [
+                ("model/p/m/1".into(), encode(&expected)),
+                ("models/p".into(), encode(&names)),
+            ]
+        );
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
 use reeve_proto::v1::control_message::Kind as Down;
 use reeve_proto::v1::filter_message::Kind as Up;
 use reeve_proto::v1::grpc::policy_sync_client::PolicySyncClient;
 use reeve_proto::v1::{
-    ControlMessage, FilterMessage, Heartbeat, Hello, PolicyApplied, PolicyUpdate, UsageBatch,
-    UsageRecord,
+    ControlMessage, FilterMessage, Heartbeat, Hello, ModelNames, PolicyApplied, PolicyUpdate,
+    UsageBatch, UsageRecord,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -217,4 +218,15 @@ pub(super) fn keys(update: &PolicyUpdate) -> Vec<&str> {
         .iter()
         .map(|entry| entry.key.as_str())
         .collect()
+}
+
+/// The list of a provider's models.
+pub(super) fn names_of(provider: &str, update: &PolicyUpdate) -> Vec<String> {
+    let key = format!("models/{provider}");
+    let list = update
+        .entries
+        .iter()
+        .find(|entry| entry.key == key)
+        .unwrap();
+    ModelNames::decode(list.value.as_slice()).unwrap().names
 }

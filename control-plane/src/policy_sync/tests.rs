@@ -9,7 +9,7 @@ use reeve_proto::v1::{self, PolicyApplied};
 use tonic::Code;
 
 use super::entries::Position;
-use super::testing::{Filter, PATIENCE, Plane, TIMING, entry_of, keys, position};
+use super::testing::{Filter, PATIENCE, Plane, TIMING, entry_of, keys, names_of, position};
 use crate::db::testing::on_every_database;
 use crate::testing::{Api, START_MS};
 use crate::usage::tests::{charge, record};
@@ -103,13 +103,46 @@ on_every_database! {
         let model = update.entries.iter().find(|e| e.key == "model/openai/gpt-4o").unwrap();
         let model = v1::Model::decode(model.value.as_slice()).unwrap();
         assert_eq!(model.input_price, Some(2_500_000_000));
+        assert_eq!(model.max_input_tokens, Some(128_000));
         let models = update.entries.len() - 1;
         assert!(models > 50, "{models}");
+        let names = names_of("openai", &update);
+        assert!(names.is_sorted());
+        assert!(names.iter().all(|name| keys(&update).contains(&&*format!("model/openai/{name}"))));
+        // The settings and the list itself are no models.
+        assert_eq!(names.len(), update.entries.len() - 2);
 
         plane.api.delete("/api/providers/openai").await.ok(200);
         let update = filter.update().await;
         assert_eq!(keys(&update), ["settings"]);
         assert_eq!(update.removed.len(), models);
+    }
+
+    async fn a_model_that_an_operator_adds_joins_the_list_of_its_provider(db: Db) {
+        let plane = Plane::start(&db).await;
+        plane.api.post("/api/providers", r#"{"name": "cohere"}"#).await.ok(201);
+        let mut filter = Filter::connect(&plane, "b1", Position::default()).await;
+        filter.welcome().await;
+        while !keys(&filter.update().await).contains(&"models/cohere") {}
+        let own = r#"{"provider": "cohere", "model": "a-model-of-ours",
+            "input_cost_per_million_tokens": 1, "output_cost_per_million_tokens": 2,
+            "cache_write_cost_per_million_tokens": 3, "max_input_tokens": 1000}"#;
+        plane.api.post("/api/models", own).await.ok(201);
+        let update = filter.update().await;
+        assert_eq!(keys(&update), ["model/cohere/a-model-of-ours", "models/cohere"]);
+        let expected = v1::Model {
+            name: "a-model-of-ours".into(),
+            input_price: Some(1_000_000_000),
+            output_price: Some(2_000_000_000),
+            cache_write_5m_price: Some(3_000_000_000),
+            max_input_tokens: Some(1_000),
+            price_version: u64::try_from(START_MS).unwrap(),
+            ..v1::Model::default()
+        };
+        assert_eq!(v1::Model::decode(update.entries[0].value.as_slice()), Ok(expected));
+        let names = names_of("cohere", &update);
+        assert_eq!(names[0], "a-model-of-ours");
+        assert!(names.len() > 10, "{names:?}");
     }
 
     async fn a_filter_that_comes_back_is_sent_only_what_it_missed(db: Db) {

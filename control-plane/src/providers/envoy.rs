@@ -7,7 +7,7 @@ use std::time::Duration;
 use reeve_policy::view::WireFormat;
 use tokio::sync::Mutex;
 
-use super::{Provider, store, wire_format_name};
+use super::{Provider, store};
 use crate::app::App;
 use crate::db::{self, Tx};
 use crate::envoy_files::{self, Credential, Gateway, Input, WriteError, Written};
@@ -135,12 +135,9 @@ pub(super) fn place(key_id: &str) -> Place<'_> {
 }
 
 fn rendered(provider: Provider, key: Option<Secret>) -> envoy_files::Provider {
-    let (header, prefix) = match provider.wire_format {
-        WireFormat::OpenAi => ("authorization", "Bearer "),
-        WireFormat::Anthropic => ("x-api-key", ""),
-    };
+    let (header, prefix) = provider.base_provider_type.credential_header();
     envoy_files::Provider {
-        wire_format: wire_format_name(provider.wire_format),
+        wire_format: wire_format_name(provider.base_provider_type.wire_format()),
         origin: provider.base_url.origin().clone(),
         base_path: provider.base_url.path().to_owned(),
         credential: key.map(|key| Credential {
@@ -149,6 +146,17 @@ fn rendered(provider: Provider, key: Option<Secret>) -> envoy_files::Provider {
             key,
         }),
         name: provider.name,
+    }
+}
+
+/// The word for a wire format in Envoy's metadata.
+const fn wire_format_name(wire_format: WireFormat) -> &'static str {
+    match wire_format {
+        WireFormat::OpenAi => "openai",
+        WireFormat::Anthropic => "anthropic",
+        WireFormat::Gemini => "gemini",
+        WireFormat::Bedrock => "bedrock",
+        WireFormat::Cohere => "cohere",
     }
 }
 

@@ -1,28 +1,30 @@
 //! Providers: where requests go, and the keys that pay for them there.
 //!
-//! A provider is a base URL, the wire format it speaks and its keys ([`key`]). Every provider becomes
-//! an Envoy cluster and its best active key a secret that Envoy puts on requests ([`envoy`]); neither
-//! the filter nor a caller ever sees it.
+//! A provider is a base URL, the kind of API there ([`BaseProviderType`]) and its keys ([`key`]).
+//! Every provider becomes an Envoy cluster and its best active key a secret that Envoy puts on
+//! requests ([`envoy`]); neither the filter nor a caller ever sees it.
 //!
 //! Invariants, kept by [`Change::apply`]:
 //! * the name is unique, never changes, and can stand in front of `/` in `provider/model`;
-//! * the names `openai` and `anthropic` mean those wire formats;
+//! * a name that is known ([`presets`]) means a provider of that kind;
 //! * the base URL is one that keys may be sent to ([`base_url`]).
 
+mod base_provider_type;
 pub mod base_url;
 pub mod envoy;
 pub mod key;
 mod key_routes;
+pub mod presets;
 pub mod routes;
 mod seed;
 pub mod store;
 #[cfg(test)]
 mod tests;
 
-use reeve_policy::view::WireFormat;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+pub use base_provider_type::BaseProviderType;
 pub use base_url::BaseUrl;
 pub use envoy::{EnvoyFiles, watch_envoy_files, write_envoy_files};
 pub use key::{Key, KeyChange};
@@ -30,6 +32,7 @@ pub use seed::seed;
 
 use crate::http::field::Field;
 use crate::invalid::Invalid;
+use presets::Address;
 
 /// Longest name, characters.
 const MAX_NAME: usize = 63;
@@ -39,8 +42,8 @@ const MAX_NAME: usize = 63;
 pub struct Provider {
     /// Unique: `^[a-z][a-z0-9_-]{0,62}$`.
     pub name: String,
-    /// Whose wire format it speaks.
-    pub wire_format: WireFormat,
+    /// Whose API it speaks.
+    pub base_provider_type: BaseProviderType,
     /// Where it is.
     pub base_url: BaseUrl,
     /// It may be on a private network.
@@ -53,50 +56,16 @@ pub struct Provider {
     pub updated_at_ms: i64,
 }
 
-/// A provider that is known by its name.
-#[derive(Debug, Clone, Copy)]
-pub struct Preset {
-    /// The name.
-    pub name: &'static str,
-    /// Its wire format.
-    pub wire_format: WireFormat,
-    /// Where its public API is.
-    pub base_url: &'static str,
-}
-
-/// Every provider that is known by its name.
-pub const PRESETS: &[Preset] = &[
-    Preset {
-        name: "openai",
-        wire_format: WireFormat::OpenAi,
-        base_url: "https://api.openai.com/v1",
-    },
-    Preset {
-        name: "anthropic",
-        wire_format: WireFormat::Anthropic,
-        base_url: "https://api.anthropic.com/v1",
-    },
-];
-
-/// Whose wire format a provider speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum BaseProviderType {
-    /// Chat completions, responses, embeddings; `Authorization: Bearer`.
-    OpenAi,
-    /// Messages; `x-api-key`.
-    Anthropic,
-}
-
 /// What kind of provider it is.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct CustomProviderConfig {
-    /// Required unless the provider is called `openai` or `anthropic`.
+    /// Required unless the provider is known by its name; then it is what the name means.
     #[serde(default)]
     #[schema(value_type = Option<BaseProviderType>)]
     base_provider_type: Field<BaseProviderType>,
-    /// The provider asks for no key. Default false: without an active key it gets no requests.
+    /// The provider asks for no key. Default false: without an active key it gets no requests. For
+    /// `ollama`, `vllm` and `sglang` the default is true.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     is_key_less: Field<bool>,
@@ -106,7 +75,8 @@ pub struct CustomProviderConfig {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct NetworkConfig {
-    /// `https://host[:port][/path]`. Required unless the provider is called `openai` or `anthropic`.
+    /// `https://host[:port][/path]`. Required unless the provider is known by its name and has one
+    /// address for everybody.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "https://api.openai.com/v1")]
     base_url: Field<String>,
@@ -119,9 +89,16 @@ pub struct NetworkConfig {
 /// A provider as a request gives it. What a change leaves out stays as it is.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = ProviderChange)]
 pub struct Change {
     /// Lower-case letters, digits, `_` and `-`, at most 63; cannot be changed. `provider` is
     /// understood too.
+    ///
+    /// Known by name, with kind and address: `openai`, `anthropic`, `gemini`, `cohere`, and of
+    /// OpenAI's kind `mistral`, `groq`, `deepseek`, `xai`, `openrouter`, `together`, `fireworks`,
+    /// `perplexity`, `cerebras`, `sambanova`, `nvidia_nim`, `deepinfra`, `huggingface`, `nebius`,
+    /// `novita`, `hyperbolic`, `moonshot`, `dashscope` and `parasail`. With kind, but at an address
+    /// of your own: `azure`, `bedrock`, `ollama`, `vllm` and `sglang`.
     #[serde(default, alias = "provider")]
     #[schema(value_type = Option<String>, example = "openai")]
     name: Field<String>,
@@ -196,27 +173,28 @@ fn merged(
     network: NetworkConfig,
     around: Surroundings,
 ) -> Result<Provider, Invalid> {
-    let preset = PRESETS.iter().find(|preset| preset.name == name);
+    let preset = presets::preset(&name);
 
     let field = "custom_provider_config.base_provider_type";
-    let asked = kind.base_provider_type.or_keep(None).map(WireFormat::from);
-    let wire_format = match (preset, asked) {
-        (Some(preset), Some(asked)) if asked != preset.wire_format => {
-            let message = format!("`{name}` speaks its own format; choose another name");
-            return Err(Invalid::field(field, message));
-        }
-        (Some(preset), _) => preset.wire_format,
-        (None, Some(asked)) => asked,
-        (None, None) => before
-            .as_ref()
-            .map(|provider| provider.wire_format)
-            .ok_or_else(|| {
-                Invalid::field(
-                    field,
-                    format!("is required for `{name}`: `openai` or `anthropic`"),
-                )
-            })?,
-    };
+    let before_kind = before.as_ref().map(|provider| provider.base_provider_type);
+    let known = preset.map(|preset| preset.base_provider_type);
+    let asked = kind.base_provider_type.or_keep(None);
+    let base_provider_type = asked.or(before_kind).or(known).ok_or_else(|| {
+        let kinds = BaseProviderType::ALL.map(|kind| format!("`{}`", kind.as_str()));
+        let message = format!("is required for `{name}`: one of {}", kinds.join(", "));
+        Invalid::field(field, message)
+    })?;
+    // A provider that was there before its name was known keeps its kind.
+    if let Some(known) = known
+        && base_provider_type != known
+        && Some(base_provider_type) != before_kind
+    {
+        let message = format!(
+            "must be `{}` for `{name}`; or choose another name",
+            known.as_str()
+        );
+        return Err(Invalid::field(field, message));
+    }
 
     let allow_private_network = network.allow_private_network.or_keep_value(
         before.as_ref().is_some_and(|p| p.allow_private_network),
@@ -231,18 +209,28 @@ fn merged(
         Field::Value(text) => Some(text),
     };
     let field = "network_config.base_url";
-    let base_url = base_url
-        .or_else(|| preset.map(|preset| preset.base_url.to_owned()))
-        .ok_or_else(|| Invalid::field(field, format!("is required for `{name}`")))?;
+    let base_url = match (base_url, preset.map(|preset| preset.address)) {
+        (Some(given), _) => given,
+        (None, Some(Address::Public(known))) => known.to_owned(),
+        (None, address) => {
+            let example = match address {
+                Some(Address::Own { example }) => example,
+                _ => "https://api.example.com/v1",
+            };
+            let message = format!("is required for `{name}`, such as `{example}`");
+            return Err(Invalid::field(field, message));
+        }
+    };
     let base_url = BaseUrl::parse(&base_url, around.dev || allow_private_network)
         .map_err(|error| Invalid::field(field, error))?;
 
+    let default = preset.is_some_and(|preset| preset.is_key_less);
     let is_key_less = kind
         .is_key_less
-        .or_keep_value(before.as_ref().is_some_and(|p| p.is_key_less), false);
+        .or_keep_value(before.as_ref().map_or(default, |p| p.is_key_less), default);
     Ok(Provider {
         name,
-        wire_format,
+        base_provider_type,
         base_url,
         allow_private_network,
         is_key_less,
@@ -261,30 +249,4 @@ fn check_name(name: &str) -> Result<(), Invalid> {
     }
     let message = "must be 1 to 63 lower-case letters, digits, `_` or `-`, starting with a letter";
     Err(Invalid::field("name", message))
-}
-
-impl From<BaseProviderType> for WireFormat {
-    fn from(given: BaseProviderType) -> Self {
-        match given {
-            BaseProviderType::OpenAi => Self::OpenAi,
-            BaseProviderType::Anthropic => Self::Anthropic,
-        }
-    }
-}
-
-impl From<WireFormat> for BaseProviderType {
-    fn from(wire_format: WireFormat) -> Self {
-        match wire_format {
-            WireFormat::OpenAi => Self::OpenAi,
-            WireFormat::Anthropic => Self::Anthropic,
-        }
-    }
-}
-
-/// The word for a wire format, in the database and in Envoy's metadata.
-pub const fn wire_format_name(wire_format: WireFormat) -> &'static str {
-    match wire_format {
-        WireFormat::OpenAi => "openai",
-        WireFormat::Anthropic => "anthropic",
-    }
 }

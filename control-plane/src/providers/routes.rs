@@ -297,7 +297,7 @@ async fn view(tx: &mut Tx, provider: Provider) -> Result<View, db::Error> {
     let is_ready = provider.is_key_less || keys.iter().any(|key| key.is_active);
     Ok(View {
         custom_provider_config: KindView {
-            base_provider_type: provider.wire_format.into(),
+            base_provider_type: provider.base_provider_type,
             is_key_less: provider.is_key_less,
         },
         network_config: NetworkView {

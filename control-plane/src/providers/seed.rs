@@ -1,13 +1,15 @@
 use super::base_url::BaseUrl;
-use super::{Key, PRESETS, Preset, Provider, envoy, store};
+use super::presets::{Address, PRESETS, Preset};
+use super::{Key, Provider, envoy, store};
 use crate::app::App;
 use crate::error::Error;
 use crate::policy_changes::{self, Kind};
 use crate::secrets::Secret;
 use crate::weight;
 
-/// With `--dev` and no provider configured: makes `openai` and `anthropic`, so that the quick start
-/// works. They are the demo provider, or the real one where the environment has a key for it.
+/// With `--dev` and no provider configured: makes those that the demo provider can stand for, so
+/// that the quick start works. They are the demo provider, or the real one where the environment
+/// has a key for it.
 pub async fn seed(app: &App) -> Result<(), Error> {
     if !app.config.dev {
         return Ok(());
@@ -18,10 +20,13 @@ pub async fn seed(app: &App) -> Result<(), Error> {
         return Ok(());
     }
     for preset in PRESETS {
-        let (base_url, value) = origin(app, preset)?;
+        let Some(demo_path) = demo_path(preset) else {
+            continue;
+        };
+        let (base_url, value) = origin(app, preset, demo_path)?;
         let provider = Provider {
             name: preset.name.to_owned(),
-            wire_format: preset.wire_format,
+            base_provider_type: preset.base_provider_type,
             base_url,
             allow_private_network: false,
             is_key_less: false,
@@ -49,18 +54,28 @@ pub async fn seed(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
+/// Under which path the demo provider speaks the API of a provider; `None`: it does not.
+fn demo_path(preset: &Preset) -> Option<&'static str> {
+    match preset.name {
+        "openai" | "anthropic" => Some("/v1"),
+        "gemini" => Some("/v1beta"),
+        "bedrock" | "cohere" => Some(""),
+        _ => None,
+    }
+}
+
 /// Where a preset's requests go, and with which key.
-fn origin(app: &App, preset: &Preset) -> Result<(BaseUrl, Secret), Error> {
+fn origin(app: &App, preset: &Preset, demo_path: &str) -> Result<(BaseUrl, Secret), Error> {
     let config = &app.config;
     let real = match preset.name {
         "openai" => config.openai_api_key.clone(),
         "anthropic" => config.anthropic_api_key.clone(),
         _ => None,
     };
-    let (base_url, value) = match real {
-        Some(value) => (preset.base_url.to_owned(), value),
-        None => (
-            format!("http://127.0.0.1:{}/v1", config.demo_port),
+    let (base_url, value) = match (real, preset.address) {
+        (Some(value), Address::Public(base_url)) => (base_url.to_owned(), value),
+        _ => (
+            format!("http://127.0.0.1:{}{demo_path}", config.demo_port),
             Secret::new("demo"),
         ),
     };

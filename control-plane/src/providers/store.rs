@@ -1,8 +1,6 @@
 //! SQL of providers and their keys. One function per question.
 
-use reeve_policy::view::WireFormat;
-
-use super::{BaseUrl, Key, Provider, wire_format_name};
+use super::{BaseProviderType, BaseUrl, Key, Provider};
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
 
@@ -30,7 +28,7 @@ impl From<db::Error> for Refused {
 #[derive(sqlx::FromRow)]
 struct ProviderRow {
     name: String,
-    wire_format: String,
+    base_provider_type: String,
     base_url: String,
     allow_private_network: bool,
     is_key_less: bool,
@@ -109,12 +107,12 @@ pub async fn page(tx: &mut Tx, request: &PageRequest) -> Result<Page<Provider>, 
 /// Stores a new provider.
 pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
     tx.query(
-        "INSERT INTO providers (name, wire_format, base_url, allow_private_network, is_key_less,
-                                created_at, updated_at)
+        "INSERT INTO providers (name, base_provider_type, base_url, allow_private_network,
+                                is_key_less, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(provider.name.as_str())
-    .bind(wire_format_name(provider.wire_format))
+    .bind(provider.base_provider_type.as_str())
     .bind(provider.base_url.to_string())
     .bind(provider.allow_private_network)
     .bind(provider.is_key_less)
@@ -128,12 +126,12 @@ pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
 /// Stores a provider that was changed.
 pub async fn update(tx: &mut Tx, provider: &Provider) -> Result<(), db::Error> {
     tx.query(
-        "UPDATE providers SET wire_format = $2, base_url = $3, allow_private_network = $4,
+        "UPDATE providers SET base_provider_type = $2, base_url = $3, allow_private_network = $4,
                               is_key_less = $5, updated_at = $6
          WHERE name = $1",
     )
     .bind(provider.name.as_str())
-    .bind(wire_format_name(provider.wire_format))
+    .bind(provider.base_provider_type.as_str())
     .bind(provider.base_url.to_string())
     .bind(provider.allow_private_network)
     .bind(provider.is_key_less)
@@ -245,17 +243,15 @@ impl TryFrom<ProviderRow> for Provider {
     type Error = db::Error;
 
     fn try_from(row: ProviderRow) -> Result<Self, db::Error> {
-        let wire_format = match row.wire_format.as_str() {
-            "openai" => WireFormat::OpenAi,
-            "anthropic" => WireFormat::Anthropic,
-            other => return Err(db::Error::corrupt("providers.wire_format", other)),
-        };
+        let kind = row.base_provider_type;
+        let base_provider_type = BaseProviderType::parse(&kind)
+            .ok_or_else(|| db::Error::corrupt("providers.base_provider_type", &kind))?;
         // Whether it may be private was judged when it was stored.
         let base_url = BaseUrl::parse(&row.base_url, true)
             .map_err(|error| db::Error::corrupt("providers.base_url", error))?;
         Ok(Self {
             name: row.name,
-            wire_format,
+            base_provider_type,
             base_url,
             allow_private_network: row.allow_private_network,
             is_key_less: row.is_key_less,

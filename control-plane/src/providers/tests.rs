@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, Method, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::envoy::place;
+use super::presets::{Address, PRESETS};
 use super::{seed, store, watch_envoy_files, write_envoy_files};
 use crate::db::testing::on_every_database;
 use crate::policy_changes::{self, Kind};
 use crate::secrets::{SealingKey, Secret};
-use crate::testing::{Answer, Api, request};
+use crate::testing::{Answer, Api, configure_providers, request};
 
 const PROVIDERS: &str = "/api/providers";
 const VALUE: &str = "sk-planted-0123456789";
@@ -216,7 +217,7 @@ on_every_database! {
             (r#"{"name": ""}"#, "name"),
             (r#"{"name": "mine"}"#, "custom_provider_config.base_provider_type"),
             (
-                r#"{"name": "mine", "custom_provider_config": {"base_provider_type": "cohere"}}"#,
+                r#"{"name": "mine", "custom_provider_config": {"base_provider_type": "vertex"}}"#,
                 "custom_provider_config.base_provider_type",
             ),
             (
@@ -251,6 +252,97 @@ on_every_database! {
         }
         assert_eq!(count(&api, "SELECT COUNT(*) FROM providers").await, 0);
         assert_eq!(count(&api, "SELECT COUNT(*) FROM policy_changes").await, 0);
+    }
+
+    async fn a_known_provider_is_made_by_its_name_and_sent_its_key_as_it_wants_it(db: Db) {
+        let api = Api::new(db).await;
+        for preset in PRESETS {
+            let mut body = json!({"name": preset.name});
+            if let Address::Own { example } = preset.address {
+                let refused = api.post(PROVIDERS, &body.to_string()).await;
+                assert_eq!(refused.problem(400), "network_config.base_url");
+                assert!(refused.text.contains(example), "{}", refused.text);
+                body["network_config"] = json!({"base_url": "https://llm.example/v1"});
+            }
+            if !preset.is_key_less {
+                body["keys"] = json!([{"value": "sk-test"}]);
+            }
+            let answer = api.post(PROVIDERS, &body.to_string()).await;
+            assert_eq!(answer.ok(201)["provider"]["status"], "ready", "{}", preset.name);
+        }
+        let clusters = clusters(&api);
+        assert_eq!(clusters.len(), PRESETS.len());
+        for cluster in clusters {
+            let metadata = &cluster["metadata"]["filter_metadata"]["reeve"];
+            let name = metadata["provider"].as_str().unwrap();
+            let (wire_format, header, prefix) = match name {
+                "azure" => ("openai", "api-key", ""),
+                "anthropic" => ("anthropic", "x-api-key", ""),
+                "gemini" => ("gemini", "x-goog-api-key", ""),
+                "bedrock" | "cohere" => (name, "authorization", "Bearer "),
+                "ollama" | "vllm" | "sglang" => ("openai", "", ""),
+                _ => ("openai", "authorization", "Bearer "),
+            };
+            assert_eq!(metadata["wire_format"], wire_format, "{name}");
+            let injected = cluster.pointer(
+                "/typed_extension_protocol_options\
+                 /envoy.extensions.upstreams.http.v3.HttpProtocolOptions\
+                 /http_filters/1/typed_config/credential/typed_config",
+            );
+            let field = |field: &str| injected.map_or("", |config| config[field].as_str().unwrap());
+            assert_eq!(
+                (field("header"), field("header_value_prefix")),
+                (header, prefix),
+                "{name}"
+            );
+        }
+    }
+
+    async fn a_known_providers_address_can_be_another_but_not_its_kind(db: Db) {
+        let api = Api::new(db).await;
+        let body = r#"{"name": "groq", "network_config": {"base_url": "https://proxy.example"}}"#;
+        let made = api.post(PROVIDERS, body).await;
+        let network = &made.ok(201)["provider"]["network_config"];
+        assert_eq!(network["base_url"], "https://proxy.example");
+        let path = "/api/providers/groq";
+        let kind = r#"{"custom_provider_config": {"base_provider_type": "cohere"}}"#;
+        let field = "custom_provider_config.base_provider_type";
+        assert_eq!(api.put(path, kind).await.problem(400), field);
+        let changed = api.put(path, r#"{"network_config": {"base_url": null}}"#).await;
+        let network = &changed.ok(200)["provider"]["network_config"];
+        assert_eq!(network["base_url"], "https://api.groq.com/openai/v1");
+    }
+
+    async fn a_provider_that_is_older_than_the_meaning_of_its_name_keeps_its_kind(db: Db) {
+        let api = Api::new(db).await;
+        configure_providers(&api.app, &["gemini"]).await;
+        let kind = |word: &str| {
+            format!(r#"{{"custom_provider_config": {{"base_provider_type": "{word}"}}}}"#)
+        };
+        let path = "/api/providers/gemini";
+        for (body, after) in [
+            ("{}".to_owned(), "openai"),
+            (kind("openai"), "openai"),
+            (kind("gemini"), "gemini"),
+        ] {
+            let changed = api.put(path, &body).await;
+            let changed = &changed.ok(200)["provider"]["custom_provider_config"];
+            assert_eq!(changed["base_provider_type"], after, "{body}");
+        }
+        api.put(path, &kind("openai")).await.problem(400);
+    }
+
+    async fn a_server_of_ones_own_asks_for_no_key_unless_it_is_said_to(db: Db) {
+        let api = Api::new(db).await;
+        for (kind, status) in [("{}", "ready"), (r#"{"is_key_less": false}"#, "no_active_key")] {
+            let body = format!(
+                r#"{{"name": "ollama", "custom_provider_config": {kind}, "network_config":
+                    {{"base_url": "http://10.0.0.7:11434/v1", "allow_private_network": true}}}}"#
+            );
+            let made = api.post(PROVIDERS, &body).await;
+            assert_eq!(made.ok(201)["provider"]["status"], status);
+            api.delete("/api/providers/ollama").await.ok(200);
+        }
     }
 
     async fn a_name_is_taken_once_and_never_changes(db: Db) {
@@ -299,7 +391,7 @@ on_every_database! {
         api.delete("/api/providers/openai").await.ok(200);
     }
 
-    async fn the_first_start_in_dev_has_both_providers_at_the_demo(db: Db) {
+    async fn the_first_start_in_dev_has_every_provider_that_the_demo_can_be(db: Db) {
         let api = Api::with_config(db, |config| {
             config.dev = true;
             config.demo_port = 9_123;
@@ -310,12 +402,26 @@ on_every_database! {
         seed(&api.app).await.unwrap();
         write_envoy_files(&api.app).await.unwrap();
         let list = send_locally(&api, Method::GET, None).await;
-        let list = list.ok(200)["providers"].clone();
-        assert_eq!(list[0]["name"], "anthropic");
-        assert_eq!(list[0]["network_config"]["base_url"], "https://api.anthropic.com/v1");
-        assert_eq!(list[1]["name"], "openai");
-        assert_eq!(list[1]["network_config"]["base_url"], "http://127.0.0.1:9123/v1");
-        assert_eq!(secrets(&api), ["demo", "sk-ant-real-0123456789"]);
+        let list = list.ok(200)["providers"].as_array().unwrap();
+        let seeded: Vec<[&str; 3]> = list
+            .iter()
+            .map(|provider| {
+                let kind = &provider["custom_provider_config"]["base_provider_type"];
+                let base_url = &provider["network_config"]["base_url"];
+                [&provider["name"], kind, base_url].map(|text| text.as_str().unwrap())
+            })
+            .collect();
+        assert_eq!(
+            seeded,
+            [
+                ["anthropic", "anthropic", "https://api.anthropic.com/v1"],
+                ["bedrock", "bedrock", "http://127.0.0.1:9123"],
+                ["cohere", "cohere", "http://127.0.0.1:9123"],
+                ["gemini", "gemini", "http://127.0.0.1:9123/v1beta"],
+                ["openai", "openai", "http://127.0.0.1:9123/v1"],
+            ]
+        );
+        assert_eq!(secrets(&api), ["demo", "demo", "demo", "demo", "sk-ant-real-0123456789"]);
     }
 
     async fn without_dev_nothing_is_seeded(db: Db) {

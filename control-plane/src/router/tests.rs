@@ -1,5 +1,7 @@
 //! What holds for every URL.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::{Method, Request, header};
 
@@ -40,6 +42,23 @@ fn every_operation_documents_a_summary_and_a_tag() {
             assert!(operation["tags"][0].is_string(), "{method} {path}");
         }
     }
+}
+
+/// Types of the same name would be one schema: that of whichever came last.
+#[test]
+fn no_two_resources_document_the_same_request_body() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let mut owners = BTreeMap::new();
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values() {
+            let body = "/requestBody/content/application~1json/schema/$ref";
+            if let Some(schema) = operation.pointer(body) {
+                let tag = &operation["tags"][0];
+                assert_eq!(owners.entry(schema.to_string()).or_insert(tag), &tag);
+            }
+        }
+    }
+    assert!(owners.len() > 5, "{owners:?}");
 }
 
 on_every_database! {

@@ -1,12 +1,15 @@
 //! Settings: what holds for every request, `/api/config`.
 //!
-//! Invariants: header names are lower case, unique, and not headers that the gateway itself governs.
+//! Invariants: a header is required once at most, and is none that the gateway itself governs.
 
 pub mod routes;
 pub mod store;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
+
+use reeve_policy::required_headers::RequiredHeader;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -38,8 +41,8 @@ const GOVERNED: [&str; 10] = [
 pub struct Settings {
     /// Off: requests without a virtual key are admitted. A key that is presented is judged always.
     pub enable_governance: bool,
-    /// Names of headers that every request must carry, lower case.
-    pub required_headers: Vec<String>,
+    /// Headers that every request must carry.
+    pub required_headers: Vec<RequiredHeader>,
     /// Largest request body, bytes.
     pub max_request_body_bytes: i64,
 }
@@ -61,9 +64,10 @@ pub struct ClientConfigChange {
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     pub enable_governance: Field<bool>,
-    /// Names of headers that every request must carry, at most 32.
+    /// Headers that every request must carry, at most 32: `name`, or `name: regex` where the whole
+    /// of each value must match. The regex is ASCII, and case matters to it.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, example = json!(["x-tenant"]))]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["x-tenant", "x-env: prod|dev"]))]
     pub required_headers: Field<Vec<String>>,
     /// Largest request body in MiB, 1 to 1024, default 10.
     #[serde(default)]
@@ -79,6 +83,12 @@ impl Settings {
             required_headers: Vec::new(),
             max_request_body_bytes: DEFAULT_BODY_MIB.saturating_mul(MIB),
         }
+    }
+
+    /// The required headers as they are stored and shown.
+    pub fn header_texts(&self) -> Vec<String> {
+        let headers = self.required_headers.iter();
+        headers.map(ToString::to_string).collect()
     }
 
     /// Largest request body in MiB.
@@ -117,7 +127,7 @@ impl ClientConfigChange {
         let required_headers = match self.required_headers {
             Field::Absent => settings.required_headers,
             Field::Null => Vec::new(),
-            Field::Value(names) => header_names(names)?,
+            Field::Value(texts) => required_headers(&texts)?,
         };
         Ok(Settings {
             enable_governance: self
@@ -129,40 +139,31 @@ impl ClientConfigChange {
     }
 }
 
-fn header_names(names: Vec<String>) -> Result<Vec<String>, Invalid> {
-    if names.len() > MAX_REQUIRED_HEADERS {
+fn required_headers(texts: &[String]) -> Result<Vec<RequiredHeader>, Invalid> {
+    if texts.len() > MAX_REQUIRED_HEADERS {
         return Err(Invalid::field(
             "required_headers",
             "must have at most 32 entries",
         ));
     }
-    let mut accepted: Vec<String> = Vec::with_capacity(names.len());
-    for (index, name) in names.into_iter().enumerate() {
-        let fault = |message: &str| {
-            Err(Invalid::field(
-                format!("required_headers[{index}]"),
-                message,
-            ))
-        };
-        let name = name.to_ascii_lowercase();
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) {
-            return fault("must be a header name: 1 to 64 letters, digits or !#$%&'*+-.^_`|~");
-        }
-        if GOVERNED.contains(&name.as_str())
-            || name.starts_with("x-reeve-")
-            || name.starts_with("x-envoy-")
+    let mut accepted: Vec<RequiredHeader> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let fault =
+            |message: &dyn Display| Invalid::field(format!("required_headers[{index}]"), message);
+        let header = RequiredHeader::parse(text).map_err(|error| fault(&error))?;
+        let name = header.name();
+        if GOVERNED.contains(&name) || name.starts_with("x-reeve-") || name.starts_with("x-envoy-")
         {
-            return fault("is governed by the gateway itself and cannot be required");
+            return Err(fault(
+                &"is governed by the gateway itself and cannot be required",
+            ));
         }
-        if accepted.contains(&name) {
-            return fault("stands in the list already");
+        if accepted.iter().any(|other| other.name() == name) {
+            return Err(fault(
+                &"names a header that stands in the list already; join its patterns with `|`",
+            ));
         }
-        accepted.push(name);
+        accepted.push(header);
     }
     Ok(accepted)
-}
-
-/// A character of a field name (RFC 9110 section 5.6.2, `tchar`).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

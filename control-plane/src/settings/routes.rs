@@ -24,6 +24,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 #[derive(Debug, Serialize, ToSchema)]
 struct ClientConfig {
     enable_governance: bool,
+    /// `name`, or `name: regex`.
     required_headers: Vec<String>,
     max_request_body_size_mb: i64,
 }
@@ -46,7 +47,7 @@ impl From<Settings> for ClientConfig {
         Self {
             enable_governance: settings.enable_governance,
             max_request_body_size_mb: settings.max_request_body_mib(),
-            required_headers: settings.required_headers,
+            required_headers: settings.header_texts(),
         }
     }
 }

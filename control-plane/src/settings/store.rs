@@ -1,5 +1,7 @@
 //! SQL of settings: one row.
 
+use reeve_policy::required_headers::RequiredHeader;
+
 use super::Settings;
 use crate::db::{self, Error, Tx};
 
@@ -18,7 +20,7 @@ pub async fn initialise(tx: &mut Tx, settings: &Settings) -> Result<bool, Error>
              VALUES (1, $1, $2, $3) ON CONFLICT (id) DO NOTHING",
         )
         .bind(settings.enable_governance)
-        .bind(db::list_text(&settings.required_headers))
+        .bind(db::list_text(&settings.header_texts()))
         .bind(settings.max_request_body_bytes)
         .execute()
         .await?;
@@ -34,9 +36,14 @@ pub async fn get(tx: &mut Tx) -> Result<Settings, Error> {
         )
         .fetch_one()
         .await?;
+    let column = "settings.required_headers";
+    let headers: Vec<String> = db::list(column, &row.required_headers)?;
+    let headers = headers.iter().map(|text| RequiredHeader::parse(text));
     Ok(Settings {
         enable_governance: row.enable_governance,
-        required_headers: db::list("settings.required_headers", &row.required_headers)?,
+        required_headers: headers
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::corrupt(column, error))?,
         max_request_body_bytes: row.max_request_body_bytes,
     })
 }
@@ -49,7 +56,7 @@ pub async fn update(tx: &mut Tx, settings: &Settings) -> Result<(), Error> {
          WHERE id = 1",
     )
     .bind(settings.enable_governance)
-    .bind(db::list_text(&settings.required_headers))
+    .bind(db::list_text(&settings.header_texts()))
     .bind(settings.max_request_body_bytes)
     .execute()
     .await?;

@@ -24,13 +24,15 @@ on_every_database! {
     async fn what_is_left_out_stays_and_null_is_the_default(db: Db) {
         let api = Api::new(db).await;
         let body = r#"{"client_config": {"enable_governance": false,
-            "required_headers": ["X-Tenant", "x-env"], "max_request_body_size_mb": 20}}"#;
+            "required_headers": ["X-Tenant", "X-Env:prod|dev-[0-9]+", "x-bf-team"],
+            "max_request_body_size_mb": 20}}"#;
         api.put("/api/config", body).await.ok(200);
         api.put("/api/config", r#"{"client_config": {}}"#).await.ok(200);
         let shown = api.get("/api/config").await;
         assert_eq!(
             shown.ok(200)["client_config"],
-            json!({"enable_governance": false, "required_headers": ["x-tenant", "x-env"],
+            json!({"enable_governance": false,
+                   "required_headers": ["x-tenant", "x-env: prod|dev-[0-9]+", "x-bf-team"],
                    "max_request_body_size_mb": 20})
         );
         let stored = store::get(&mut api.app.db.begin_read().await.unwrap()).await.unwrap();
@@ -52,6 +54,11 @@ on_every_database! {
             (r#"{"required_headers": ["x tenant"]}"#, ".required_headers[0]"),
             (r#"{"required_headers": ["x-a", ""]}"#, ".required_headers[1]"),
             (r#"{"required_headers": ["x-a", "X-A"]}"#, ".required_headers[1]"),
+            (r#"{"required_headers": ["x-a", "X-A: b"]}"#, ".required_headers[1]"),
+            (r#"{"required_headers": ["x-a:"]}"#, ".required_headers[0]"),
+            (r#"{"required_headers": ["x-a", "x-b: ("]}"#, ".required_headers[1]"),
+            (r#"{"required_headers": ["x-api-key: sk-.*"]}"#, ".required_headers[0]"),
+            (r#"{"required_headers": ["x-bf-vk"]}"#, ".required_headers[0]"),
             (r#"{"required_headers": ["Authorization"]}"#, ".required_headers[0]"),
             (r#"{"required_headers": ["x-reeve-cluster"]}"#, ".required_headers[0]"),
             (r#"{"required_headers": ["x-envoy-peer"]}"#, ".required_headers[0]"),
@@ -63,6 +70,17 @@ on_every_database! {
         assert_eq!(api.put("/api/config", "{}").await.problem(400), "client_config");
         let stored = store::get(&mut api.app.db.begin_read().await.unwrap()).await.unwrap();
         assert_eq!(stored, Settings::initial(true));
+    }
+
+    async fn as_many_headers_as_there_is_room_for_can_be_required(db: Db) {
+        let api = Api::new(db).await;
+        let body = |count: u32| {
+            let names: Vec<String> = (0..count).map(|n| format!("x-{n}: [a-z]+")).collect();
+            json!({"client_config": {"required_headers": names}}).to_string()
+        };
+        api.put("/api/config", &body(32)).await.ok(200);
+        let refused = api.put("/api/config", &body(33)).await;
+        assert_eq!(refused.problem(400), "client_config.required_headers");
     }
 
     async fn a_database_is_new_once(db: Db) {

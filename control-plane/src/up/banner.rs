@@ -45,7 +45,7 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "\nReeve is up ({:.1} s).\n", self.seconds)?;
         writeln!(
             f,
-            "  LLM APIs       {local}:{port}/v1 (OpenAI and Anthropic, governed by Envoy)"
+            "  LLM APIs       {local}:{port}/v1 (OpenAI's paths; others: /anthropic /genai /bedrock /cohere)"
         )?;
         writeln!(f, "  Admin API      {local}:{port}/api")?;
         writeln!(

@@ -10,6 +10,8 @@ use prost::Message as _;
 use reeve_policy::price::MAX_TOKENS;
 use reeve_proto::v1;
 
+use super::Tokens;
+
 /// Most that one record may cost or charge to one limit: a million dollars in nano-dollars.
 const MAX_AMOUNT: i64 = 1_000_000_000_000_000;
 /// Longest text in a record, bytes.
@@ -18,7 +20,12 @@ const MAX_TEXT: usize = 256;
 const MAX_CHARGES: usize = 256;
 /// 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can write.
 const MAX_TIME_MS: i64 = 253_402_300_799_999;
-const OUTCOMES: [&str; 3] = ["complete", "downstream_disconnect", "upstream_reset"];
+const OUTCOMES: [&str; 4] = [
+    "complete",
+    "downstream_disconnect",
+    "upstream_reset",
+    "filter_trap",
+];
 
 /// A record that keeps every rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +41,7 @@ pub struct Record {
     pub provider: String,
     pub model: String,
     pub operation: String,
-    pub input_tokens: Option<i64>,
-    pub cache_read_tokens: Option<i64>,
-    pub cache_write_tokens: Option<i64>,
-    pub output_tokens: Option<i64>,
-    pub reasoning_tokens: Option<i64>,
+    pub tokens: Tokens,
     pub cost_nanos: i64,
     pub estimated: bool,
     pub status: Option<i64>,
@@ -161,7 +164,6 @@ fn read(message: &v1::UsageRecord, sequence: i64) -> Result<Record, Broken> {
     if !OUTCOMES.contains(&message.outcome.as_str()) {
         return Err(Broken::Outcome);
     }
-    let usage = message.usage.unwrap_or_default();
     Ok(Record {
         sequence,
         request_id: text("request_id", &message.request_id)?,
@@ -174,11 +176,7 @@ fn read(message: &v1::UsageRecord, sequence: i64) -> Result<Record, Broken> {
         provider: text("provider", &message.provider)?,
         model: text("model", &message.model)?,
         operation: text("operation", &message.operation)?,
-        input_tokens: tokens("usage.input_tokens", usage.input_tokens)?,
-        cache_read_tokens: tokens("usage.cache_read_tokens", usage.cache_read_tokens)?,
-        cache_write_tokens: tokens("usage.cache_write_tokens", usage.cache_write_tokens)?,
-        output_tokens: tokens("usage.output_tokens", usage.output_tokens)?,
-        reasoning_tokens: tokens("usage.reasoning_tokens", usage.reasoning_tokens)?,
+        tokens: all_tokens(&message.usage.unwrap_or_default())?,
         cost_nanos: within("cost_nanos", message.cost_nanos, MAX_AMOUNT)?,
         estimated: message.estimated,
         status: match message.status {
@@ -228,6 +226,21 @@ fn within(field: &'static str, value: i64, max: i64) -> Result<i64, Broken> {
             max: max.into(),
         })
     }
+}
+
+fn all_tokens(usage: &v1::TokenUsage) -> Result<Tokens, Broken> {
+    Ok(Tokens {
+        input_tokens: tokens("usage.input_tokens", usage.input_tokens)?,
+        cache_read_tokens: tokens("usage.cache_read_tokens", usage.cache_read_tokens)?,
+        cache_write_5m_tokens: tokens("usage.cache_write_5m_tokens", usage.cache_write_5m_tokens)?,
+        cache_write_1h_tokens: tokens("usage.cache_write_1h_tokens", usage.cache_write_1h_tokens)?,
+        output_tokens: tokens("usage.output_tokens", usage.output_tokens)?,
+        reasoning_tokens: tokens("usage.reasoning_tokens", usage.reasoning_tokens)?,
+        audio_input_tokens: tokens("usage.audio_input_tokens", usage.audio_input_tokens)?,
+        audio_output_tokens: tokens("usage.audio_output_tokens", usage.audio_output_tokens)?,
+        image_input_tokens: tokens("usage.image_input_tokens", usage.image_input_tokens)?,
+        image_output_tokens: tokens("usage.image_output_tokens", usage.image_output_tokens)?,
+    })
 }
 
 fn tokens(field: &'static str, count: Option<u64>) -> Result<Option<i64>, Broken> {
@@ -329,7 +342,8 @@ mod tests {
             (|r| r.status = 1000, "status is 1000, beyond 0 to 999"),
             (
                 |r| r.outcome = "fine".into(),
-                "outcome is none of [\"complete\", \"downstream_disconnect\", \"upstream_reset\"]",
+                "outcome is none of [\"complete\", \"downstream_disconnect\", \"upstream_reset\", \
+                 \"filter_trap\"]",
             ),
             (
                 |r| r.usage.as_mut().unwrap().output_tokens = Some(u64::MAX),
@@ -373,6 +387,35 @@ mod tests {
     }
 
     #[test]
+    fn no_kind_of_token_may_be_counted_beyond_the_most_that_can_be_charged() {
+        type Count = fn(&mut v1::TokenUsage) -> &mut Option<u64>;
+        let kinds: [(Count, &str); 10] = [
+            (|usage| &mut usage.input_tokens, "input"),
+            (|usage| &mut usage.cache_read_tokens, "cache_read"),
+            (|usage| &mut usage.cache_write_5m_tokens, "cache_write_5m"),
+            (|usage| &mut usage.cache_write_1h_tokens, "cache_write_1h"),
+            (|usage| &mut usage.output_tokens, "output"),
+            (|usage| &mut usage.reasoning_tokens, "reasoning"),
+            (|usage| &mut usage.audio_input_tokens, "audio_input"),
+            (|usage| &mut usage.audio_output_tokens, "audio_output"),
+            (|usage| &mut usage.image_input_tokens, "image_input"),
+            (|usage| &mut usage.image_output_tokens, "image_output"),
+        ];
+        for (count, name) in kinds {
+            let mut most = record(1);
+            *count(most.usage.as_mut().unwrap()) = Some(MAX_TOKENS);
+            assert_eq!(post(vec![most], 0).records.len(), 1, "{name}");
+            let mut more = record(1);
+            *count(more.usage.as_mut().unwrap()) = Some(MAX_TOKENS + 1);
+            let reason = format!(
+                "usage.{name}_tokens is {}, beyond 0 to {MAX_TOKENS}",
+                MAX_TOKENS + 1
+            );
+            assert_eq!(post(vec![more], 0).rejected[0].reason.to_string(), reason);
+        }
+    }
+
+    #[test]
     fn what_was_not_reported_is_not_zero() {
         let mut silent = record(1);
         silent.usage = None;
@@ -380,7 +423,7 @@ mod tests {
         silent.status = 0;
         let posting = post(vec![silent], 0);
         let stored = &posting.records[0];
-        assert_eq!((stored.input_tokens, stored.output_tokens), (None, None));
+        assert_eq!(stored.tokens, Tokens::default());
         assert_eq!((&stored.virtual_key_id, stored.status), (&None, None));
     }
 }

@@ -16,6 +16,9 @@ pub mod spent;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tokens;
+
+pub use tokens::Tokens;
 
 /// One life of one Envoy process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! Questions about the ledger, and their SQL.
 
-use super::GroupBy;
+use super::{GroupBy, Tokens};
 use crate::db::{Error, Tx};
 use crate::http::page::{Page, PageRequest};
 
@@ -31,10 +31,26 @@ pub struct Sums {
     pub estimated_requests: i64,
     pub input_tokens: i64,
     pub cache_read_tokens: i64,
-    pub cache_write_tokens: i64,
+    pub cache_write_5m_tokens: i64,
+    pub cache_write_1h_tokens: i64,
     pub output_tokens: i64,
     pub reasoning_tokens: i64,
+    pub audio_input_tokens: i64,
+    pub audio_output_tokens: i64,
+    pub image_input_tokens: i64,
+    pub image_output_tokens: i64,
     pub cost_nanos: i64,
+}
+
+impl Sums {
+    /// All tokens. Reasoning, audio and images are in the input and the output already.
+    pub fn total_tokens(&self) -> i64 {
+        self.input_tokens
+            .saturating_add(self.cache_read_tokens)
+            .saturating_add(self.cache_write_5m_tokens)
+            .saturating_add(self.cache_write_1h_tokens)
+            .saturating_add(self.output_tokens)
+    }
 }
 
 /// A record as it is stored.
@@ -53,11 +69,8 @@ pub struct StoredRecord {
     pub provider: String,
     pub model: String,
     pub operation: String,
-    pub input_tokens: Option<i64>,
-    pub cache_read_tokens: Option<i64>,
-    pub cache_write_tokens: Option<i64>,
-    pub output_tokens: Option<i64>,
-    pub reasoning_tokens: Option<i64>,
+    #[sqlx(flatten)]
+    pub tokens: Tokens,
     pub cost_nanos: i64,
     pub estimated: bool,
     pub status: Option<i64>,
@@ -86,9 +99,18 @@ macro_rules! sums_by {
                             AS estimated_requests,
                         CAST(COALESCE(SUM(input_tokens), 0) AS BIGINT) AS input_tokens,
                         CAST(COALESCE(SUM(cache_read_tokens), 0) AS BIGINT) AS cache_read_tokens,
-                        CAST(COALESCE(SUM(cache_write_tokens), 0) AS BIGINT) AS cache_write_tokens,
+                        CAST(COALESCE(SUM(cache_write_5m_tokens), 0) AS BIGINT)
+                            AS cache_write_5m_tokens,
+                        CAST(COALESCE(SUM(cache_write_1h_tokens), 0) AS BIGINT)
+                            AS cache_write_1h_tokens,
                         CAST(COALESCE(SUM(output_tokens), 0) AS BIGINT) AS output_tokens,
                         CAST(COALESCE(SUM(reasoning_tokens), 0) AS BIGINT) AS reasoning_tokens,
+                        CAST(COALESCE(SUM(audio_input_tokens), 0) AS BIGINT) AS audio_input_tokens,
+                        CAST(COALESCE(SUM(audio_output_tokens), 0) AS BIGINT)
+                            AS audio_output_tokens,
+                        CAST(COALESCE(SUM(image_input_tokens), 0) AS BIGINT) AS image_input_tokens,
+                        CAST(COALESCE(SUM(image_output_tokens), 0) AS BIGINT)
+                            AS image_output_tokens,
                         CAST(COALESCE(SUM(cost_nanos), 0) AS BIGINT) AS cost_nanos
                  FROM usage_records WHERE reserved_at >= $1 AND reserved_at < $2
                  GROUP BY ", $column, "

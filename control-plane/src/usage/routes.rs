@@ -9,8 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::GroupBy;
 use super::report::{self, RecordFilter, RejectedRecord, Span, StoredRecord, Sums};
+use super::{GroupBy, Tokens};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{Error, Problem};
@@ -142,13 +142,27 @@ struct SumsView {
     requests: i64,
     /// Of these, requests whose usage is an estimate because the provider did not report it.
     estimated_requests: i64,
-    /// Uncached input.
+    /// Input, cached and not, and output.
+    total_tokens: i64,
+    /// Uncached input, audio and images included.
     input_tokens: i64,
     cache_read_tokens: i64,
-    cache_write_tokens: i64,
-    /// Reasoning included.
+    /// Kept for the provider's ordinary time.
+    cache_write_5m_tokens: i64,
+    /// Kept for an hour.
+    cache_write_1h_tokens: i64,
+    /// Reasoning, audio and images included.
     output_tokens: i64,
+    /// Of the output.
     reasoning_tokens: i64,
+    /// Of the input.
+    audio_input_tokens: i64,
+    /// Of the output.
+    audio_output_tokens: i64,
+    /// Of the input.
+    image_input_tokens: i64,
+    /// Of the output.
+    image_output_tokens: i64,
     /// US dollars, exact.
     #[schema(value_type = f64, example = 0.000_45)]
     cost: Number,
@@ -195,7 +209,8 @@ struct RecordView {
     /// HTTP status that the caller saw; null: none.
     status: Option<i64>,
     streamed: bool,
-    /// `complete`, `downstream_disconnect` or `upstream_reset`.
+    /// `complete`, `downstream_disconnect`, `upstream_reset` or `filter_trap`: the filter failed,
+    /// and the request is charged what was reserved for it.
     outcome: String,
     /// The Envoy that served it.
     node_id: String,
@@ -213,11 +228,25 @@ struct RecordView {
     reason = "the names of OpenTelemetry's GenAI conventions"
 )]
 struct TokensView {
+    /// Uncached input, audio and images included.
     input_tokens: Option<i64>,
     cache_read_tokens: Option<i64>,
-    cache_write_tokens: Option<i64>,
+    /// Kept for the provider's ordinary time.
+    cache_write_5m_tokens: Option<i64>,
+    /// Kept for an hour.
+    cache_write_1h_tokens: Option<i64>,
+    /// Reasoning, audio and images included.
     output_tokens: Option<i64>,
+    /// Of the output.
     reasoning_tokens: Option<i64>,
+    /// Of the input.
+    audio_input_tokens: Option<i64>,
+    /// Of the output.
+    audio_output_tokens: Option<i64>,
+    /// Of the input.
+    image_input_tokens: Option<i64>,
+    /// Of the output.
+    image_output_tokens: Option<i64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -347,14 +376,20 @@ fn dollars(nanos: i64) -> Number {
 impl From<Sums> for SumsView {
     fn from(sums: Sums) -> Self {
         Self {
+            total_tokens: sums.total_tokens(),
             group: sums.group_name,
             requests: sums.requests,
             estimated_requests: sums.estimated_requests,
             input_tokens: sums.input_tokens,
             cache_read_tokens: sums.cache_read_tokens,
-            cache_write_tokens: sums.cache_write_tokens,
+            cache_write_5m_tokens: sums.cache_write_5m_tokens,
+            cache_write_1h_tokens: sums.cache_write_1h_tokens,
             output_tokens: sums.output_tokens,
             reasoning_tokens: sums.reasoning_tokens,
+            audio_input_tokens: sums.audio_input_tokens,
+            audio_output_tokens: sums.audio_output_tokens,
+            image_input_tokens: sums.image_input_tokens,
+            image_output_tokens: sums.image_output_tokens,
             cost: dollars(sums.cost_nanos),
         }
     }
@@ -373,13 +408,7 @@ impl From<StoredRecord> for RecordView {
             provider: record.provider,
             model: record.model,
             operation: record.operation,
-            usage: TokensView {
-                input_tokens: record.input_tokens,
-                cache_read_tokens: record.cache_read_tokens,
-                cache_write_tokens: record.cache_write_tokens,
-                output_tokens: record.output_tokens,
-                reasoning_tokens: record.reasoning_tokens,
-            },
+            usage: record.tokens.into(),
             cost: dollars(record.cost_nanos),
             estimated: record.estimated,
             status: record.status,
@@ -388,6 +417,23 @@ impl From<StoredRecord> for RecordView {
             node_id: record.node_id,
             boot_id: record.boot_id,
             sequence: record.sequence,
+        }
+    }
+}
+
+impl From<Tokens> for TokensView {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            input_tokens: tokens.input_tokens,
+            cache_read_tokens: tokens.cache_read_tokens,
+            cache_write_5m_tokens: tokens.cache_write_5m_tokens,
+            cache_write_1h_tokens: tokens.cache_write_1h_tokens,
+            output_tokens: tokens.output_tokens,
+            reasoning_tokens: tokens.reasoning_tokens,
+            audio_input_tokens: tokens.audio_input_tokens,
+            audio_output_tokens: tokens.audio_output_tokens,
+            image_input_tokens: tokens.image_input_tokens,
+            image_output_tokens: tokens.image_output_tokens,
         }
     }
 }

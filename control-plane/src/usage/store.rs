@@ -10,9 +10,11 @@ use crate::db::{Error, Tx};
 static INSERT_RECORDS: Insert = Insert::new(
     "INSERT INTO usage_records (node_id, boot_id, sequence, request_id, reserved_at, finished_at,
          virtual_key_id, team_id, customer_id, provider_config_id, provider, model, operation,
-         input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
+         input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
+         output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens,
+         image_input_tokens, image_output_tokens,
          cost_nanos, estimated, status, streamed, outcome)",
-    23,
+    28,
     "",
 );
 
@@ -81,11 +83,16 @@ async fn insert_records(tx: &mut Tx, boot: &Boot, records: &[Record]) -> Result<
                 .bind(record.provider.as_str())
                 .bind(record.model.as_str())
                 .bind(record.operation.as_str())
-                .bind(record.input_tokens)
-                .bind(record.cache_read_tokens)
-                .bind(record.cache_write_tokens)
-                .bind(record.output_tokens)
-                .bind(record.reasoning_tokens)
+                .bind(record.tokens.input_tokens)
+                .bind(record.tokens.cache_read_tokens)
+                .bind(record.tokens.cache_write_5m_tokens)
+                .bind(record.tokens.cache_write_1h_tokens)
+                .bind(record.tokens.output_tokens)
+                .bind(record.tokens.reasoning_tokens)
+                .bind(record.tokens.audio_input_tokens)
+                .bind(record.tokens.audio_output_tokens)
+                .bind(record.tokens.image_input_tokens)
+                .bind(record.tokens.image_output_tokens)
                 .bind(record.cost_nanos)
                 .bind(record.estimated)
                 .bind(record.status)

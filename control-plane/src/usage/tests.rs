@@ -26,8 +26,8 @@ pub(crate) fn record(sequence: u64) -> v1::UsageRecord {
             input_tokens: Some(100),
             output_tokens: Some(20),
             cache_read_tokens: Some(5),
-            cache_write_tokens: None,
             reasoning_tokens: Some(3),
+            ..v1::TokenUsage::default()
         }),
         cost_nanos: amount,
         status: 200,
@@ -39,6 +39,19 @@ pub(crate) fn record(sequence: u64) -> v1::UsageRecord {
         ..v1::UsageRecord::default()
     }
 }
+
+const EVERY_KIND: v1::TokenUsage = v1::TokenUsage {
+    input_tokens: Some(1_000),
+    cache_read_tokens: Some(200),
+    cache_write_5m_tokens: Some(300),
+    cache_write_1h_tokens: Some(400),
+    output_tokens: Some(1_100),
+    reasoning_tokens: Some(0),
+    audio_input_tokens: Some(10),
+    audio_output_tokens: Some(20),
+    image_input_tokens: Some(30),
+    image_output_tokens: Some(40),
+};
 
 pub(crate) fn charge(limit_id: &str, window_start_ms: i64, amount: i64) -> v1::Charge {
     v1::Charge {
@@ -280,6 +293,7 @@ on_every_database! {
         other.estimated = true;
         let mut later = record(3);
         later.reserved_at_ms = START_MS + 1_000;
+        later.usage = Some(EVERY_KIND);
         post(&db, &boot("envoy", "b1"), vec![record(1), other, later]).await;
 
         let all = api.get("/api/governance/usage").await;
@@ -287,9 +301,11 @@ on_every_database! {
         assert_eq!(
             all,
             &json!([{
-                "group": null, "requests": 3, "estimated_requests": 1, "input_tokens": 300,
-                "cache_read_tokens": 15, "cache_write_tokens": 0, "output_tokens": 60,
-                "reasoning_tokens": 9, "cost": 7.500_000_041,
+                "group": null, "requests": 3, "estimated_requests": 1, "total_tokens": 3_250,
+                "input_tokens": 1_200, "cache_read_tokens": 210, "cache_write_5m_tokens": 300,
+                "cache_write_1h_tokens": 400, "output_tokens": 1_140, "reasoning_tokens": 6,
+                "audio_input_tokens": 10, "audio_output_tokens": 20, "image_input_tokens": 30,
+                "image_output_tokens": 40, "cost": 7.500_000_041,
             }])
         );
         let models = api.get("/api/governance/usage?group_by=model").await;
@@ -333,8 +349,10 @@ on_every_database! {
                 "provider_config_id": "pc-1", "provider": "openai", "model": "gpt-4o",
                 "operation": "chat",
                 "usage": {
-                    "input_tokens": 100, "cache_read_tokens": 5, "cache_write_tokens": null,
-                    "output_tokens": 20, "reasoning_tokens": 3,
+                    "input_tokens": 100, "cache_read_tokens": 5, "cache_write_5m_tokens": null,
+                    "cache_write_1h_tokens": null, "output_tokens": 20, "reasoning_tokens": 3,
+                    "audio_input_tokens": null, "audio_output_tokens": null,
+                    "image_input_tokens": null, "image_output_tokens": null,
                 },
                 "cost": 0.000_000_01, "estimated": false, "status": 200, "streamed": false,
                 "outcome": "complete", "node_id": "envoy", "boot_id": "b1", "sequence": 1,
@@ -344,6 +362,26 @@ on_every_database! {
         assert_eq!(of_key.ok(200)["records"][0]["sequence"], 2);
         let none = api.get("/api/governance/usage/records?request_id=nobody").await;
         assert_eq!(none.ok(200)["total_count"], 0);
+    }
+
+    async fn every_kind_of_token_is_kept_and_shown(db: Db) {
+        let api = Api::new(db.clone()).await;
+        let mut trapped = record(1);
+        trapped.usage = Some(EVERY_KIND);
+        trapped.outcome = "filter_trap".into();
+        post(&db, &boot("envoy", "b1"), vec![trapped]).await;
+        let found = api.get("/api/governance/usage/records").await;
+        let found = &found.ok(200)["records"][0];
+        assert_eq!(found["outcome"], "filter_trap");
+        assert_eq!(
+            found["usage"],
+            json!({
+                "input_tokens": 1_000, "cache_read_tokens": 200, "cache_write_5m_tokens": 300,
+                "cache_write_1h_tokens": 400, "output_tokens": 1_100, "reasoning_tokens": 0,
+                "audio_input_tokens": 10, "audio_output_tokens": 20, "image_input_tokens": 30,
+                "image_output_tokens": 40,
+            })
+        );
     }
 
     async fn a_question_that_makes_no_sense_names_the_parameter(db: Db) {

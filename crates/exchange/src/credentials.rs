@@ -4,7 +4,7 @@
 //! not look like a virtual key is some other credential and authenticates nobody. Two different
 //! virtual keys are a mistake or an attack, never a choice.
 
-use reeve_policy::key_format::looks_like_virtual_key;
+use reeve_policy::key_format::{VIRTUAL_KEY_PREFIX, looks_like_virtual_key};
 
 use crate::Denial;
 use crate::headers::Headers;
@@ -29,7 +29,7 @@ pub fn presented<'a>(headers: Headers<'a>) -> Result<Option<&'a [u8]>, Denial> {
             return Err(Denial::AmbiguousCredentials);
         }
         let candidate = if source == "authorization" {
-            if value.contains(&b',') {
+            if value.contains(&b',') && may_hold_a_key(value) {
                 // Envoy joins a repeated `authorization` with a comma.
                 return Err(Denial::AmbiguousCredentials);
             }
@@ -46,6 +46,14 @@ pub fn presented<'a>(headers: Headers<'a>) -> Result<Option<&'a [u8]>, Denial> {
         }
     }
     Ok(found)
+}
+
+/// Is there anything in it that somebody may take for a bearer token or a virtual key? (A signature
+/// of AWS has commas, and neither.)
+fn may_hold_a_key(value: &[u8]) -> bool {
+    let lower = value.to_ascii_lowercase();
+    let holds = |text: &[u8]| lower.windows(text.len()).any(|window| window == text);
+    holds(b"bearer") || holds(VIRTUAL_KEY_PREFIX.as_bytes())
 }
 
 /// The token of `Bearer <token>` (RFC 6750; the scheme's case does not matter, RFC 9110 11.1).
@@ -111,6 +119,22 @@ mod tests {
     fn another_credential_authenticates_nobody() {
         assert_eq!(found(&[("authorization", b"Bearer sk-proj-abc")]), Ok(None));
         assert_eq!(found(&[]), Ok(None));
+    }
+
+    #[test]
+    fn a_signature_of_aws_is_another_credential_and_hides_no_key() {
+        let signature = "AWS4-HMAC-SHA256 Credential=AKIA/20261124/us-east-1/bedrock/aws4_request, \
+                         SignedHeaders=host;x-amz-date, Signature=00ff";
+        assert_eq!(found(&[("authorization", signature.as_bytes())]), Ok(None));
+        let fields = [("x-bf-vk", KEY), ("authorization", signature.as_bytes())];
+        assert_eq!(found(&fields).unwrap().as_deref(), Some(KEY));
+        for joined in ["Bearer sk-bf-abc", "SK-BF-abc"] {
+            let value = format!("{signature},{joined}");
+            assert_eq!(
+                found(&[("authorization", value.as_bytes())]),
+                Err(Denial::AmbiguousCredentials)
+            );
+        }
     }
 
     #[test]

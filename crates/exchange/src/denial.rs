@@ -1,5 +1,6 @@
 //! Every way in which a request can be refused. A closed vocabulary: what is not here is not said.
 
+use reeve_llm::Unserved;
 use reeve_policy::limit::{Level, Metric};
 
 /// Why a request is refused.
@@ -8,13 +9,24 @@ pub enum Denial {
     /// No such API.
     NotFound,
     /// The API is there, for another method.
-    MethodNotAllowed,
+    MethodNotAllowed {
+        /// The method.
+        allow: &'static str,
+    },
+    /// The API is known, and not served.
+    Unserved(Unserved),
     /// No policy has reached this Envoy yet, or what has is not whole.
     PolicyUnavailable,
     /// So much usage waits to be reported that no more can be kept; see `filter-wasm/src/outbox.rs`.
     UsageBacklogFull,
-    /// Headers that the policy demands are absent or empty.
-    MissingRequiredHeaders(Vec<String>),
+    /// Headers that the policy demands are not as it demands them. One of the lists has something in
+    /// it.
+    RequiredHeaders {
+        /// Names of those that are absent or empty.
+        missing: Vec<String>,
+        /// Names of those with a value that does not match.
+        mismatched: Vec<String>,
+    },
     /// Two different virtual keys, or one header twice.
     AmbiguousCredentials,
     /// No virtual key, where one is required.
@@ -25,7 +37,7 @@ pub enum Denial {
     VirtualKeyInactive,
     /// A virtual key whose time is over.
     VirtualKeyExpired,
-    /// Not plain JSON in UTF-8; says what it is instead.
+    /// Not the media type that the API takes; says what it is instead.
     UnsupportedMediaType(&'static str),
     /// A body larger than the policy admits.
     PayloadTooLarge {
@@ -39,6 +51,10 @@ pub enum Denial {
         /// The member at fault.
         param: Option<&'static str>,
     },
+    /// Two places name different models.
+    ModelConflict,
+    /// No such model, or none that this key may use: who asks is not told which.
+    ModelNotFound,
     /// A provider that is not configured for this key.
     ProviderBlocked {
         /// Its name; a configured one.

@@ -4,11 +4,12 @@
 //! Bifrost's top-level `type` and `status_code` besides. It is made of constants, checked names and
 //! numbers; nothing else of the request is echoed.
 
-use reeve_llm::{ErrorBody, Scalar, WireFormat, render_error, sanitise};
+use reeve_llm::{ErrorBody, Scalar, WireFormat, error_header, render_error, sanitise};
 use reeve_policy::limit::Metric;
 use reeve_policy::money::Nanos;
 use reeve_policy::period::rfc3339;
 
+use crate::allowance::{self, Allowance, seconds_until};
 use crate::denial::{Denial, LimitExceeded};
 
 /// A response of our own.
@@ -50,6 +51,7 @@ pub fn render(denial: &Denial, dialect: WireFormat, request_id: &[u8], now_ms: i
             code: Some(kind(denial)),
             param: match denial {
                 Denial::InvalidRequest { param, .. } => *param,
+                Denial::ModelConflict | Denial::ModelNotFound => Some("model"),
                 _ => None,
             },
             request_id: &request_id,
@@ -61,22 +63,30 @@ pub fn render(denial: &Denial, dialect: WireFormat, request_id: &[u8], now_ms: i
         ("x-request-id", request_id.clone()),
         ("x-reeve-denied", kind(denial).to_owned()),
     ];
+    if let Some((name, value)) = error_header(dialect, status) {
+        headers.push((name, value.to_owned()));
+    }
     match denial {
-        Denial::MethodNotAllowed => headers.push(("allow", "POST".to_owned())),
+        Denial::MethodNotAllowed { allow } => headers.push(("allow", (*allow).to_owned())),
         Denial::LimitExceeded(limit) => {
             headers.push((
                 "retry-after",
                 seconds_until(limit.resets_at_ms, now_ms).to_string(),
             ));
-            if limit.metric == Metric::Cost {
-                // A budget does not come back in the seconds that a client would wait.
-                headers.push(("x-should-retry", "false".to_owned()));
-            }
+            headers.extend(allowance::headers(
+                [Allowance::exceeded(limit)],
+                dialect,
+                now_ms,
+            ));
         }
         Denial::PolicyUnavailable | Denial::UsageBacklogFull => {
             headers.push(("retry-after", "1".to_owned()));
         }
         _ => {}
+    }
+    if status == 402 {
+        // Money does not come back in the seconds that a client would wait.
+        headers.push(("x-should-retry", "false".to_owned()));
     }
     Reply {
         status,
@@ -87,17 +97,19 @@ pub fn render(denial: &Denial, dialect: WireFormat, request_id: &[u8], now_ms: i
 
 const fn status(denial: &Denial) -> u16 {
     match denial {
-        Denial::MissingRequiredHeaders(_)
+        Denial::RequiredHeaders { .. }
         | Denial::AmbiguousCredentials
-        | Denial::InvalidRequest { .. } => 400,
+        | Denial::InvalidRequest { .. }
+        | Denial::ModelConflict => 400,
         Denial::VirtualKeyRequired | Denial::VirtualKeyNotFound => 401,
         Denial::PriceUnknown { .. } => 402,
         Denial::VirtualKeyInactive
         | Denial::VirtualKeyExpired
+        | Denial::Unserved(_)
         | Denial::ProviderBlocked { .. }
         | Denial::ModelBlocked { .. } => 403,
-        Denial::NotFound => 404,
-        Denial::MethodNotAllowed => 405,
+        Denial::NotFound | Denial::ModelNotFound => 404,
+        Denial::MethodNotAllowed { .. } => 405,
         Denial::PayloadTooLarge { .. } => 413,
         Denial::UnsupportedMediaType(_) => 415,
         Denial::LimitExceeded(limit) => match limit.metric {
@@ -112,10 +124,17 @@ const fn status(denial: &Denial) -> u16 {
 pub const fn kind(denial: &Denial) -> &'static str {
     match denial {
         Denial::NotFound => "not_found",
-        Denial::MethodNotAllowed => "method_not_allowed",
+        Denial::MethodNotAllowed { .. } => "method_not_allowed",
+        Denial::Unserved(_) => "api_not_served",
         Denial::PolicyUnavailable => "policy_unavailable",
         Denial::UsageBacklogFull => "usage_backlog_full",
-        Denial::MissingRequiredHeaders(_) => "missing_required_headers",
+        Denial::RequiredHeaders { missing, .. } => {
+            if missing.is_empty() {
+                "invalid_required_headers"
+            } else {
+                "missing_required_headers"
+            }
+        }
         Denial::AmbiguousCredentials => "ambiguous_credentials",
         Denial::VirtualKeyRequired => "virtual_key_required",
         Denial::VirtualKeyNotFound => "virtual_key_not_found",
@@ -123,6 +142,8 @@ pub const fn kind(denial: &Denial) -> &'static str {
         Denial::UnsupportedMediaType(_) => "unsupported_media_type",
         Denial::PayloadTooLarge { .. } => "payload_too_large",
         Denial::InvalidRequest { .. } => "invalid_request",
+        Denial::ModelConflict => "model_conflict",
+        Denial::ModelNotFound => "model_not_found",
         Denial::ProviderBlocked { .. } => "provider_blocked",
         Denial::ModelBlocked { .. } => "model_blocked",
         Denial::PriceUnknown { .. } => "price_unknown",
@@ -137,16 +158,29 @@ pub const fn kind(denial: &Denial) -> &'static str {
 fn message(denial: &Denial) -> String {
     match denial {
         Denial::NotFound => "no such API: see the list of endpoints in the documentation".into(),
-        Denial::MethodNotAllowed => "this API answers POST only".into(),
+        Denial::MethodNotAllowed { allow } => format!("this API answers {allow} only"),
+        Denial::Unserved(unserved) => unserved.reason().into(),
         Denial::PolicyUnavailable => {
             "no policy has reached this gateway yet: try again in a moment".into()
         }
         Denial::UsageBacklogFull => {
             "the gateway cannot report usage to its control plane: try again later".into()
         }
-        Denial::MissingRequiredHeaders(names) => {
-            format!("missing required headers: {}", names.join(", "))
-        }
+        Denial::RequiredHeaders {
+            missing,
+            mismatched,
+        } => [
+            ("missing required headers", missing),
+            (
+                "required headers with a value that is not allowed",
+                mismatched,
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+        .collect::<Vec<_>>()
+        .join("; "),
         Denial::AmbiguousCredentials => {
             "more than one credential was presented: send one virtual key, in one header".into()
         }
@@ -165,6 +199,12 @@ fn message(denial: &Denial) -> String {
             format!("the request body is larger than the {max_bytes} bytes that are admitted")
         }
         Denial::InvalidRequest { message, .. } => message.clone(),
+        Denial::ModelConflict => {
+            "two places of the request name different models: name it in one place".into()
+        }
+        Denial::ModelNotFound => {
+            "there is no such model, or this virtual key may not use it".into()
+        }
         Denial::ProviderBlocked { provider } => {
             format!("provider `{provider}` is not allowed for this virtual key")
         }
@@ -223,12 +263,6 @@ fn limit_facts(limit: &LimitExceeded) -> Vec<(&'static str, Fact)> {
         ("requested", Fact::Number(limit.asked)),
         ("resets_at", Fact::Text(rfc3339(limit.resets_at_ms))),
     ]
-}
-
-/// Whole seconds, rounded up, at least one: a client that waits that long is past the reset.
-fn seconds_until(then_ms: i64, now_ms: i64) -> i64 {
-    let left = then_ms.saturating_sub(now_ms).max(1);
-    left.saturating_add(999).checked_div(1000).unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -1,37 +1,21 @@
-//! The request half: from header fields and a body to a plan, or a refusal.
+//! The second half of judging a request: from its body to a plan, or a refusal.
 
 use std::rc::Rc;
 
-use reeve_llm::{Endpoint, EndpointError, Request, WireFormat, is_json, query_without_credentials};
-use reeve_policy::key_format::checksum_is_plausible;
+use reeve_llm::{Body, BodyKind, Endpoint, Output, Request, RequestError};
 use reeve_policy::limit::{Exceeded, Level, Limit, Metric};
 use reeve_policy::money::Nanos;
 use reeve_policy::price::{Price, upper_bound};
-use reeve_policy::view::{PolicyView, Settings};
-use reeve_policy::virtual_key::{Blocked, KeyDigest, Owner, VirtualKey, applicable_limits};
+use reeve_policy::view::{Model, PolicyView};
+use reeve_policy::virtual_key::{Owner, VirtualKey, applicable_limits};
 
 use crate::Denial;
-use crate::credentials;
 use crate::denial::LimitExceeded;
-use crate::headers::Headers;
-use crate::route;
+use crate::head::{Admission, authenticate};
+use crate::route::{self, format_of};
 
 /// Output tokens reserved for a model whose maximum nobody knows, when the caller gives none.
 const UNKNOWN_MAX_OUTPUT_TOKENS: u64 = 32_768;
-
-/// A request whose headers have passed. Its body comes next.
-#[derive(Debug, Clone)]
-pub struct Admission {
-    /// Which API.
-    pub endpoint: Endpoint,
-    /// Path below the provider's base URL, and the query, as they go to the provider.
-    pub upstream_path: Vec<u8>,
-    /// Largest body, bytes.
-    pub max_body_bytes: u64,
-    default_provider: Option<&'static str>,
-    /// The key by its digest: what it may do is asked again when the body is there.
-    presented: Option<KeyDigest>,
-}
 
 /// What will happen to a request that has passed every check but the limits.
 #[derive(Debug, Clone)]
@@ -52,10 +36,14 @@ pub struct Plan {
     pub cluster: String,
     /// The model, without the provider's name.
     pub model: String,
-    /// What it costs; `None`: unknown, and the caller is anonymous.
+    /// Path and query below the provider's base URL.
+    pub upstream_path: String,
+    /// What it costs; `None`: nothing, because the API is free or the caller is anonymous.
     pub price: Option<Price>,
     /// The most this request can cost.
     pub cost_bound: Nanos,
+    /// The most tokens that its input can be.
+    pub input_bound: u64,
     /// The body to send instead of the caller's.
     pub body: Option<Vec<u8>>,
     /// The answer will hold a usage chunk that the caller did not ask for.
@@ -79,127 +67,6 @@ pub struct Reservation {
     pub amount: i64,
 }
 
-/// The dialect in which to refuse a request for this path.
-pub fn dialect(path: &[u8]) -> WireFormat {
-    reeve_llm::dialect_of(path)
-}
-
-/// Judges everything that is known before the body: path, required headers, credential, framing.
-pub fn judge_headers(
-    view: &dyn PolicyView,
-    now_ms: i64,
-    method: &[u8],
-    path_and_query: &[u8],
-    headers: Headers<'_>,
-) -> Result<Admission, Denial> {
-    let (path, query) = reeve_llm::split_query(path_and_query);
-    let found = reeve_llm::find(method, path).map_err(|error| match error {
-        EndpointError::NotFound => Denial::NotFound,
-        EndpointError::MethodNotAllowed => Denial::MethodNotAllowed,
-    })?;
-    let settings = view.settings().ok_or(Denial::PolicyUnavailable)?;
-    require_headers(&settings.required_headers, headers)?;
-    let presented = present(headers)?;
-    authenticate(view, &settings, now_ms, presented)?;
-    check_framing(&settings, headers)?;
-
-    let mut upstream_path = found.upstream_suffix.as_bytes().to_vec();
-    let query = query.map(query_without_credentials).unwrap_or_default();
-    if !query.is_empty() {
-        upstream_path.push(b'?');
-        upstream_path.extend_from_slice(&query);
-    }
-    Ok(Admission {
-        endpoint: found.endpoint,
-        upstream_path,
-        max_body_bytes: settings.max_request_body_bytes,
-        default_provider: found.default_provider,
-        presented,
-    })
-}
-
-/// Present and more than white space; every missing one is named at once.
-fn require_headers(names: &[String], headers: Headers<'_>) -> Result<(), Denial> {
-    let missing: Vec<String> = names
-        .iter()
-        .filter(|name| {
-            !headers
-                .all(name)
-                .any(|value| value.iter().any(|byte| !byte.is_ascii_whitespace()))
-        })
-        .cloned()
-        .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(Denial::MissingRequiredHeaders(missing))
-    }
-}
-
-/// The key that the request presents. A value that cannot be one of ours is not looked up.
-fn present(headers: Headers<'_>) -> Result<Option<KeyDigest>, Denial> {
-    match credentials::presented(headers)? {
-        Some(value) if checksum_is_plausible(value) => Ok(Some(KeyDigest::of(value))),
-        Some(_) => Err(Denial::VirtualKeyNotFound),
-        None => Ok(None),
-    }
-}
-
-fn authenticate(
-    view: &dyn PolicyView,
-    settings: &Settings,
-    now_ms: i64,
-    presented: Option<KeyDigest>,
-) -> Result<Option<Rc<VirtualKey>>, Denial> {
-    let Some(digest) = presented else {
-        return if settings.enable_governance {
-            Err(Denial::VirtualKeyRequired)
-        } else {
-            Ok(None)
-        };
-    };
-    let key = view
-        .virtual_key(&digest)
-        .ok_or(Denial::VirtualKeyNotFound)?;
-    match key.check_usable(now_ms) {
-        Ok(()) => Ok(Some(key)),
-        Err(Blocked::Inactive) => Err(Denial::VirtualKeyInactive),
-        Err(Blocked::Expired) => Err(Denial::VirtualKeyExpired),
-    }
-}
-
-/// Plain JSON in UTF-8, in one coding, not larger than admitted. What is judged must be what the
-/// provider reads.
-fn check_framing(settings: &Settings, headers: Headers<'_>) -> Result<(), Denial> {
-    let mut types = headers.all("content-type");
-    match (types.next(), types.next()) {
-        (Some(value), None) if is_json(value) => {}
-        _ => {
-            return Err(Denial::UnsupportedMediaType(
-                "send the body as `content-type: application/json`, in UTF-8",
-            ));
-        }
-    }
-    if headers
-        .all("content-encoding")
-        .any(|value| !value.eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(Denial::UnsupportedMediaType(
-            "send the body without a content-encoding",
-        ));
-    }
-    let announced = headers
-        .first("content-length")
-        .and_then(|value| str::from_utf8(value).ok())
-        .and_then(|value| value.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > settings.max_request_body_bytes) {
-        return Err(Denial::PayloadTooLarge {
-            max_bytes: settings.max_request_body_bytes,
-        });
-    }
-    Ok(())
-}
-
 /// Judges the whole body, and plans what happens next. `draw` is a uniform random number.
 ///
 /// A body can take its time, and policy may change meanwhile: the key is judged anew, so that nobody
@@ -212,42 +79,41 @@ pub fn judge_body(
     draw: u64,
 ) -> Result<Plan, Denial> {
     let endpoint = admission.endpoint;
-    let max_body_bytes = admission.max_body_bytes;
     let settings = view.settings().ok_or(Denial::PolicyUnavailable)?;
     let key = authenticate(view, &settings, now_ms, admission.presented)?;
     let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    if body_bytes > max_body_bytes {
+    if body_bytes > admission.max_body_bytes {
         return Err(Denial::PayloadTooLarge {
-            max_bytes: max_body_bytes,
+            max_bytes: admission.max_body_bytes,
         });
     }
-    let request = Request::read(endpoint, body).map_err(|error| Denial::InvalidRequest {
-        message: error.to_string(),
-        param: error.field(),
-    })?;
+    let request = read(admission, body).map_err(refuse_body)?;
     let route = route::find(route::Question {
         view,
         settings: &settings,
         key: key.as_deref(),
         endpoint,
-        default_provider: admission.default_provider,
+        default_provider: admission.path_provider,
         requested: &request.model,
         draw,
     })?;
+    let format = format_of(route.provider.wire_format);
+    let upstream_path = endpoint.upstream_path(format, route.model);
+    let mut upstream_path = upstream_path.ok_or_else(|| route::not_served(route.provider))?;
+    if !admission.query.is_empty() {
+        upstream_path.push('?');
+        upstream_path.push_str(&admission.query);
+    }
     let model = view.model(&route.provider.name, route.model);
-    let price = model.as_ref().and_then(|model| model.price);
-    let max_output = max_output_tokens(&request, model.and_then(|model| model.max_output_tokens));
-    let price_unknown = || Denial::PriceUnknown {
-        provider: route.provider.name.clone(),
-        model: route.model.to_owned(),
-    };
-    let cost_bound = match price {
-        Some(price) => {
-            upper_bound(body_bytes, max_output, request.choices, price).ok_or_else(price_unknown)?
+    let input_bound = input_bound(&request, model.as_deref());
+    let (price, cost_bound) = match price(endpoint, key.is_some(), model.as_deref()) {
+        Pricing::Free => (None, Nanos::ZERO),
+        Pricing::Known(price) => {
+            let most_output = output_bound(&request, model.as_deref());
+            let bound = upper_bound(input_bound, most_output, request.choices, price);
+            (Some(price), bound.ok_or_else(|| price_unknown(&route))?)
         }
-        // Nobody pays for an anonymous request; a key always does.
-        None if key.is_none() => Nanos::ZERO,
-        None => return Err(price_unknown()),
+        Pricing::Unknown => return Err(price_unknown(&route)),
     };
 
     let owner = |id: Option<&String>, find: &dyn Fn(&str) -> Option<Rc<Owner>>| match id {
@@ -278,15 +144,17 @@ pub fn judge_body(
             })
             .collect()
     });
-    let rewritten = request.rewrite(route.model);
+    let rewritten = request.rewrite(route.model).map_err(refuse_body)?;
     Ok(Plan {
         endpoint,
         provider_config_id: route.config.map(|config| config.id.clone()),
         provider: route.provider.name.clone(),
         cluster: route.provider.cluster.clone(),
         model: route.model.to_owned(),
+        upstream_path,
         price,
         cost_bound,
+        input_bound,
         body: rewritten.body,
         usage_injected: rewritten.usage_injected,
         body_bytes,
@@ -297,15 +165,73 @@ pub fn judge_body(
     })
 }
 
-/// The most output that the provider will produce: what the caller allows, but not more than the
-/// model can.
-fn max_output_tokens(request: &Request<'_>, model_max: Option<u64>) -> u64 {
-    match (request.endpoint, request.max_output_tokens, model_max) {
-        (Endpoint::Embeddings, _, _) => 0,
-        (_, Some(asked), Some(model_max)) => asked.min(model_max),
-        (_, Some(asked), None) => asked,
-        (_, None, Some(model_max)) => model_max,
-        (_, None, None) => UNKNOWN_MAX_OUTPUT_TOKENS,
+fn read<'b>(admission: &'b Admission, body: &'b [u8]) -> Result<Request<'b>, RequestError> {
+    let body = match admission.endpoint.body() {
+        BodyKind::Multipart => Body::Form {
+            boundary: &admission.boundary,
+            bytes: body,
+        },
+        BodyKind::Json | BodyKind::Nothing => Body::Json(body),
+    };
+    Request::read(admission.endpoint, admission.path_model.as_deref(), body)
+}
+
+fn refuse_body(error: RequestError) -> Denial {
+    match error {
+        RequestError::ModelConflict => Denial::ModelConflict,
+        error => Denial::InvalidRequest {
+            message: error.to_string(),
+            param: error.field(),
+        },
+    }
+}
+
+/// What a request will be charged by.
+enum Pricing {
+    Free,
+    Known(Price),
+    Unknown,
+}
+
+fn price(endpoint: Endpoint, has_key: bool, model: Option<&Model>) -> Pricing {
+    match model.and_then(|model| model.price) {
+        _ if endpoint.output() == Output::Free => Pricing::Free,
+        Some(price) => Pricing::Known(price),
+        None if has_key => Pricing::Unknown,
+        // Nobody pays for an anonymous request; a key always does.
+        None => Pricing::Free,
+    }
+}
+
+fn price_unknown(route: &route::Route<'_>) -> Denial {
+    Denial::PriceUnknown {
+        provider: route.provider.name.clone(),
+        model: route.model.to_owned(),
+    }
+}
+
+/// The most tokens that the input can be. Of text, no more than it has bytes; of audio and images,
+/// whose bytes say little, no more than the model reads.
+fn input_bound(request: &Request<'_>, model: Option<&Model>) -> u64 {
+    let most_read = model.and_then(|model| model.max_input_tokens);
+    match (request.endpoint.body(), most_read) {
+        (BodyKind::Multipart, Some(most)) => request.input_bytes.min(most),
+        _ => request.input_bytes,
+    }
+}
+
+/// The most output that the provider will produce for one choice: what the caller allows, but not
+/// more than the model can.
+fn output_bound(request: &Request<'_>, model: Option<&Model>) -> u64 {
+    if matches!(request.endpoint.output(), Output::Nothing | Output::Free) {
+        return 0;
+    }
+    let model_max = model.and_then(|model| model.max_output_tokens);
+    match (request.max_output_tokens, model_max) {
+        (Some(asked), Some(model_max)) => asked.min(model_max),
+        (Some(asked), None) => asked,
+        (None, Some(model_max)) => model_max,
+        (None, None) => UNKNOWN_MAX_OUTPUT_TOKENS,
     }
 }
 

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | 2xx with usage | what the provider reported |
 //! | 2xx cut short, or without usable usage | what was reported so far, or an estimate if that is more; marked estimated |
+//! | 2xx of which nothing can be estimated (audio, images, an encoded body) | what was reserved, if the report is not more; marked estimated |
 //! | gone before any answer | its input, estimated |
 //! | an error status without usage | nothing; the request still counts as a request |
+//! | an API that vendors answer for free | nothing |
 
-use reeve_llm::{BodyMeter, Metered, StreamMeter, Usage, is_event_stream};
+use reeve_llm::{Metered, Output, ResponseHead, ResponseMeter, Usage};
 use reeve_policy::limit::Metric;
 use reeve_policy::money::Nanos;
 use reeve_policy::price::{Tokens, cost};
@@ -27,6 +29,8 @@ pub enum Outcome {
     DownstreamDisconnect,
     /// The provider stopped in the middle.
     UpstreamReset,
+    /// The filter's VM died under it.
+    FilterTrap,
 }
 
 impl Outcome {
@@ -36,6 +40,7 @@ impl Outcome {
             Self::Complete => "complete",
             Self::DownstreamDisconnect => "downstream_disconnect",
             Self::UpstreamReset => "upstream_reset",
+            Self::FilterTrap => "filter_trap",
         }
     }
 }
@@ -49,11 +54,19 @@ pub struct Metering {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per exchange, which stands in a box itself"
+)]
 enum Reader {
     /// No response headers yet, or an error that nobody is charged for.
     Nothing,
-    Stream(Box<StreamMeter>),
-    Body(Box<BodyMeter>),
+    Meter(Box<ResponseMeter>),
+    /// The response has been read to its end.
+    Read {
+        metered: Metered,
+        streamed: bool,
+    },
 }
 
 /// What an exchange comes to.
@@ -67,12 +80,20 @@ pub struct Settlement {
     pub estimated: bool,
     /// Status the caller saw; 0: none.
     pub status: u16,
-    /// The response was an event stream.
+    /// The response came as a stream.
     pub streamed: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// What each reservation of the plan is settled for, in their order.
     pub charges: Vec<i64>,
+}
+
+/// Tokens and what they cost.
+struct Bill {
+    usage: Usage,
+    tokens: Tokens,
+    cost: Nanos,
+    estimated: bool,
 }
 
 impl Metering {
@@ -92,106 +113,182 @@ impl Metering {
 
     /// Takes the response's head. `true`: the body may be changed on its way, so a `content-length`
     /// must go.
-    pub fn on_response_headers(&mut self, status: u16, content_type: Option<&[u8]>) -> bool {
+    pub fn on_response_headers(&mut self, status: u16, head: ResponseHead<'_>) -> bool {
         self.status = status;
-        let endpoint = self.plan.endpoint;
         if !(200..300).contains(&status) {
             self.reader = Reader::Nothing;
-        } else if content_type.is_some_and(is_event_stream) {
-            let drop_usage_chunk = self.plan.usage_injected;
-            self.reader = Reader::Stream(Box::new(StreamMeter::new(endpoint, drop_usage_chunk)));
-            return drop_usage_chunk;
-        } else {
-            self.reader = Reader::Body(Box::new(BodyMeter::new(endpoint)));
+            return false;
         }
-        false
+        let meter = ResponseMeter::new(self.plan.endpoint, self.plan.usage_injected, head);
+        let may_change = meter.may_change();
+        self.reader = Reader::Meter(Box::new(meter));
+        may_change
+    }
+
+    /// Somebody else answers the caller in the provider's place; what was seen of the provider's
+    /// answer is charged all the same.
+    pub const fn set_status(&mut self, status: u16) {
+        self.status = status;
     }
 
     /// Does anybody need to see the response's body?
     pub const fn wants_body(&self) -> bool {
-        !matches!(self.reader, Reader::Nothing)
+        matches!(self.reader, Reader::Meter(_))
+    }
+
+    /// Is the response of no use to the caller before its end, so that it can wait for its cost?
+    pub fn can_wait(&self) -> bool {
+        matches!(&self.reader, Reader::Meter(meter) if meter.is_document())
     }
 
     /// Takes a part of the response's body. `Some`: pass these bytes on in its place.
     pub fn on_response_body(&mut self, bytes: &[u8], end_of_stream: bool) -> Option<Vec<u8>> {
         match &mut self.reader {
-            Reader::Nothing => None,
-            Reader::Stream(meter) => meter.on_chunk(bytes, end_of_stream),
-            Reader::Body(meter) => {
-                meter.on_chunk(bytes);
-                None
-            }
+            Reader::Meter(meter) => meter.on_chunk(bytes, end_of_stream),
+            Reader::Nothing | Reader::Read { .. } => None,
+        }
+    }
+
+    /// What the response costs; to be asked when all of it has been seen. `None`: nobody is charged.
+    pub fn cost(&mut self) -> Option<Nanos> {
+        self.finish_reading();
+        match &self.reader {
+            Reader::Read { .. } if self.plan.price.is_some() => Some(self.bill().cost),
+            _ => None,
         }
     }
 
     /// Comes to a settlement. The plan is given back for the record.
-    pub fn settle(self, outcome: Outcome) -> (Plan, Settlement) {
-        let Self {
-            plan,
-            status,
-            reader,
-        } = self;
-        let streamed = matches!(reader, Reader::Stream(_));
-        let metered = match reader {
-            Reader::Stream(meter) => Some(meter.finish()),
-            Reader::Body(meter) => Some(meter.finish()),
-            Reader::Nothing => None,
+    pub fn settle(mut self, outcome: Outcome) -> (Plan, Settlement) {
+        self.finish_reading();
+        let bill = self.bill();
+        let streamed = matches!(self.reader, Reader::Read { streamed: true, .. });
+        let charges = self
+            .plan
+            .reservations
+            .iter()
+            .map(|reservation| match reservation.limit.metric {
+                Metric::Cost => bill.cost.get(),
+                Metric::Requests => 1,
+                Metric::Tokens => i64::try_from(bill.tokens.total()).unwrap_or(i64::MAX),
+            })
+            .collect();
+        let settlement = Settlement {
+            usage: bill.usage,
+            cost: bill.cost,
+            estimated: bill.estimated,
+            status: self.status,
+            streamed,
+            outcome,
+            charges,
         };
-        let (usage, estimated) = match &metered {
-            Some(metered) if metered.complete && metered.usage_error.is_none() => {
-                (metered.usage, false)
-            }
-            Some(metered) => (estimate(&plan, metered), true),
+        (self.plan, settlement)
+    }
+
+    fn finish_reading(&mut self) {
+        if let Reader::Meter(_) = self.reader
+            && let Reader::Meter(meter) = std::mem::replace(&mut self.reader, Reader::Nothing)
+        {
+            let streamed = meter.is_stream();
+            let metered = meter.finish();
+            self.reader = Reader::Read { metered, streamed };
+        }
+    }
+
+    fn bill(&self) -> Bill {
+        let plan = &self.plan;
+        let metered = match &self.reader {
+            Reader::Read { metered, .. } => Some(metered),
+            Reader::Meter(_) | Reader::Nothing => None,
+        };
+        let is_free = plan.endpoint.output() == Output::Free;
+        let (usage, estimated) = match metered {
+            _ if is_free => (Usage::default(), false),
+            Some(metered) if metered.complete => (metered.usage, false),
+            Some(metered) => (estimate(plan, metered), true),
             // The provider may be at work on it: somebody pays for the input.
-            None if status == 0 => (input_estimate(&plan), true),
+            None if self.status == 0 => (input_estimate(plan), true),
             None => (Usage::default(), false),
         };
-        let tokens = Tokens {
-            input: usage.input_tokens.unwrap_or(0),
-            output: usage.output_tokens.unwrap_or(0),
-            cache_read: usage.cache_read_tokens.unwrap_or(0),
-            cache_write: usage.cache_write_tokens.unwrap_or(0),
-        };
+        // What was seen says nothing usable: the bound that was reserved is what we know.
+        let is_unknown = !is_free
+            && metered.is_some_and(|metered| {
+                metered.usage_error.is_some()
+                    || (!metered.complete && metered.estimated_output_tokens.is_none())
+            });
+        let tokens = tokens(&usage);
         let priced = match plan.price {
             Some(price) => cost(tokens, price),
             None => Some(Nanos::ZERO),
         };
-        let unusable = metered
-            .as_ref()
-            .is_some_and(|metered| metered.usage_error.is_some());
         let (cost, estimated) = match priced {
-            Some(cost) if unusable => (cost.max(plan.cost_bound), true),
+            Some(cost) if is_unknown => (cost.max(plan.cost_bound), true),
             Some(cost) => (cost, estimated),
             None => (plan.cost_bound, true),
         };
-        let charges = plan
+        Bill {
+            usage,
+            tokens,
+            cost,
+            estimated,
+        }
+    }
+}
+
+/// What becomes of a request whose exchange nobody saw end: everything that was reserved for it.
+pub fn abandon(plan: &Plan) -> Settlement {
+    let usage = input_estimate(plan);
+    Settlement {
+        usage,
+        cost: plan.cost_bound,
+        estimated: true,
+        status: 0,
+        streamed: false,
+        outcome: Outcome::FilterTrap,
+        charges: plan
             .reservations
             .iter()
             .map(|reservation| match reservation.limit.metric {
-                Metric::Cost => cost.get(),
+                Metric::Cost => plan.cost_bound.get(),
                 Metric::Requests => 1,
-                Metric::Tokens => i64::try_from(tokens.total()).unwrap_or(i64::MAX),
+                Metric::Tokens => i64::try_from(usage.total_tokens()).unwrap_or(i64::MAX),
             })
-            .collect();
-        (
-            plan,
-            Settlement {
-                usage,
-                cost,
-                estimated,
-                status,
-                streamed,
-                outcome,
-                charges,
-            },
-        )
+            .collect(),
+    }
+}
+
+/// Each token under the one kind that it is priced by.
+fn tokens(usage: &Usage) -> Tokens {
+    let mut input = usage.input_tokens.unwrap_or(0);
+    let mut output = usage.output_tokens.unwrap_or(0);
+    let take = |part: Option<u64>, whole: &mut u64| {
+        let part = part.unwrap_or(0).min(*whole);
+        *whole = whole.saturating_sub(part);
+        part
+    };
+    let audio_input = take(usage.audio_input_tokens, &mut input);
+    let image_input = take(usage.image_input_tokens, &mut input);
+    let reasoning = take(usage.reasoning_tokens, &mut output);
+    let audio_output = take(usage.audio_output_tokens, &mut output);
+    let image_output = take(usage.image_output_tokens, &mut output);
+    Tokens {
+        input,
+        output,
+        cache_read: usage.cache_read_tokens.unwrap_or(0),
+        cache_write_5m: usage.cache_write_5m_tokens.unwrap_or(0),
+        cache_write_1h: usage.cache_write_1h_tokens.unwrap_or(0),
+        reasoning,
+        audio_input,
+        audio_output,
+        image_input,
+        image_output,
     }
 }
 
 fn input_estimate(plan: &Plan) -> Usage {
     let tokens = plan.body_bytes.div_ceil(BYTES_PER_TOKEN);
     Usage {
-        input_tokens: Some(tokens),
+        input_tokens: Some(tokens.min(plan.input_bound)),
         output_tokens: Some(0),
         ..Usage::default()
     }
@@ -200,20 +297,22 @@ fn input_estimate(plan: &Plan) -> Usage {
 /// What was reported, completed by what was seen.
 fn estimate(plan: &Plan, metered: &Metered) -> Usage {
     let reported = metered.usage;
-    let input_reported = reported.input_tokens.is_some()
-        || reported.cache_read_tokens.is_some()
-        || reported.cache_write_tokens.is_some();
-    let output = reported
-        .output_tokens
-        .unwrap_or(0)
-        .max(metered.estimated_output_tokens);
+    let from_caches = [
+        reported.cache_read_tokens,
+        reported.cache_write_5m_tokens,
+        reported.cache_write_1h_tokens,
+    ];
+    // That nothing passed a cache says nothing about the input.
+    let input_reported =
+        reported.input_tokens.is_some() || from_caches.into_iter().any(|count| count > Some(0));
+    let seen = metered.estimated_output_tokens;
     Usage {
         input_tokens: if input_reported {
             reported.input_tokens
         } else {
             input_estimate(plan).input_tokens
         },
-        output_tokens: Some(output),
+        output_tokens: reported.output_tokens.max(seen),
         ..reported
     }
 }

@@ -74,13 +74,7 @@ fn to_named<'a>(question: Question<'a>, name: &str, model: &'a str) -> Result<Ro
         },
     };
     if !speaks(provider, question.endpoint) {
-        return Err(Denial::InvalidRequest {
-            message: format!(
-                "provider `{name}` does not serve this API: use the API of its own vendor, or a \
-                 model of another provider"
-            ),
-            param: Some("model"),
-        });
+        return Err(not_served(provider));
     }
     if !admits(question.view, provider, config, model) {
         return Err(Denial::ModelBlocked {
@@ -148,10 +142,30 @@ fn to_any<'a>(question: Question<'a>, model: &'a str) -> Result<Route<'a>, Denia
         })
 }
 
+/// The refusal of an API that the provider does not have.
+pub(crate) fn not_served(provider: &Provider) -> Denial {
+    Denial::InvalidRequest {
+        message: format!(
+            "provider `{}` does not serve this API: use the API of its own vendor, or a model of \
+             another provider",
+            provider.name
+        ),
+        param: Some("model"),
+    }
+}
+
 fn speaks(provider: &Provider, endpoint: Endpoint) -> bool {
-    match endpoint.wire_format() {
-        WireFormat::OpenAi => provider.wire_format == view::WireFormat::OpenAi,
-        WireFormat::Anthropic => provider.wire_format == view::WireFormat::Anthropic,
+    endpoint.is_served_by(format_of(provider.wire_format))
+}
+
+/// The wire format of a provider, in the words of those who read and write it.
+pub(crate) const fn format_of(format: view::WireFormat) -> WireFormat {
+    match format {
+        view::WireFormat::OpenAi => WireFormat::OpenAi,
+        view::WireFormat::Anthropic => WireFormat::Anthropic,
+        view::WireFormat::Gemini => WireFormat::Gemini,
+        view::WireFormat::Bedrock => WireFormat::Bedrock,
+        view::WireFormat::Cohere => WireFormat::Cohere,
     }
 }
 

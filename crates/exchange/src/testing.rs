@@ -11,8 +11,10 @@ use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
 use crate::Denial;
+use crate::head::{self, Admission, Admitted, Judged};
 use crate::headers::Headers;
-use crate::request::{self, Admission, Plan};
+use crate::reply::Reply;
+use crate::request::{self, Plan};
 
 /// The key that [`Policy::governed`] knows.
 pub(crate) const KEY: &str = "sk-bf-test";
@@ -37,13 +39,12 @@ impl Policy {
             cluster: format!("provider_{name}"),
         };
         let price = Price {
-            input: 2_500_000_000,
-            output: 10_000_000_000,
             cache_read: 1_250_000_000,
-            cache_write: 2_500_000_000,
+            ..Price::uniform(2_500_000_000, 10_000_000_000)
         };
         let model = Model {
             price: Some(price),
+            max_input_tokens: Some(128_000),
             max_output_tokens: Some(16_384),
         };
         let models = [
@@ -51,6 +52,8 @@ impl Policy {
             ("openai", "gpt-4o-mini"),
             ("azure", "gpt-4o"),
             ("anthropic", "claude-3-5-sonnet-20241022"),
+            ("gemini", "gemini-2.5-flash"),
+            ("bedrock", "anthropic.claude-v2:1"),
         ];
         let mut models: HashMap<_, _> = models
             .map(|(provider, name)| ((provider.into(), name.into()), model.clone()))
@@ -59,6 +62,7 @@ impl Policy {
             ("openai".into(), "unpriced".into()),
             Model {
                 price: None,
+                max_input_tokens: None,
                 max_output_tokens: None,
             },
         );
@@ -69,6 +73,8 @@ impl Policy {
                     provider("openai", WireFormat::OpenAi),
                     provider("azure", WireFormat::OpenAi),
                     provider("anthropic", WireFormat::Anthropic),
+                    provider("gemini", WireFormat::Gemini),
+                    provider("bedrock", WireFormat::Bedrock),
                 ],
                 required_headers: Vec::new(),
                 max_request_body_bytes: 1000,
@@ -119,6 +125,16 @@ impl PolicyView for Policy {
             .get(&(provider.into(), model.into()))
             .cloned()
             .map(Rc::new)
+    }
+    fn models(&self, provider: &str) -> Option<Rc<Vec<String>>> {
+        let mut names: Vec<String> = self
+            .models
+            .keys()
+            .filter(|(of, _)| of == provider)
+            .map(|(_, name)| name.clone())
+            .collect();
+        names.sort();
+        Some(Rc::new(names))
     }
 }
 
@@ -183,14 +199,38 @@ impl Head {
         self
     }
 
-    pub(crate) fn judge(&self, policy: &Policy) -> Result<Admission, Denial> {
-        request::judge_headers(
+    pub(crate) fn get(path: &'static str) -> Self {
+        Self {
+            method: b"GET",
+            ..Self::post(path)
+        }
+        .without("content-type")
+    }
+
+    pub(crate) fn judged(&self, policy: &Policy) -> Judged {
+        head::judge_headers(
             policy,
             0,
             self.method,
             self.path,
             Headers::new(&self.fields),
         )
+    }
+
+    /// Of a request with a body.
+    pub(crate) fn judge(&self, policy: &Policy) -> Result<Admission, Denial> {
+        match self.judged(policy).verdict? {
+            Admitted::AwaitsBody(admission) => Ok(admission),
+            Admitted::Answered(reply) => panic!("answered: {reply:?}"),
+        }
+    }
+
+    /// Of a request without one.
+    pub(crate) fn answer(&self, policy: &Policy) -> Result<Reply, Denial> {
+        match self.judged(policy).verdict? {
+            Admitted::Answered(reply) => Ok(reply),
+            Admitted::AwaitsBody(admission) => panic!("waits: {admission:?}"),
+        }
     }
 }
 

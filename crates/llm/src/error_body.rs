@@ -28,13 +28,25 @@ pub struct ErrorBody<'a> {
 
 /// Writes the error; the content type is `application/json`.
 ///
-/// OpenAI: `{"error":{"message","type","param","code"},"type","status_code","request_id",...}`.
-/// Anthropic: `{"type":"error","error":{"type","message"},"error_type","status_code","request_id",...}`,
-/// with `param` and `code` inside `error` when they are given.
+/// | dialect | members |
+/// |---|---|
+/// | OpenAI | `error.message`, `error.type`, `error.param`, `error.code`, `type` |
+/// | Anthropic | `type` = `error`, `error.type`, `error.message`, `error_type` |
+/// | Gemini | `error.code`, `error.message`, `error.status`, `error.details`, `type` |
+/// | Bedrock | `message`, `type`; the exception's name is in a header ([`error_header`]) |
+/// | Cohere | `message`, `id`, `type` |
+///
+/// All have `status_code` and `request_id`; `param` and `code` are there when they are given.
 pub fn render_error(dialect: WireFormat, error: &ErrorBody<'_>) -> Vec<u8> {
     let body = match dialect {
         WireFormat::OpenAi => openai(error),
         WireFormat::Anthropic => anthropic(error),
+        WireFormat::Gemini => gemini(error),
+        WireFormat::Bedrock => with_param_and_code(typed(message(error), error), error),
+        WireFormat::Cohere => {
+            let body = message(error).member("id", Scalar::Text(error.request_id));
+            with_param_and_code(typed(body, error), error)
+        }
     };
     let body = body
         .member("status_code", Scalar::Integer(error.status.into()))
@@ -44,6 +56,34 @@ pub fn render_error(dialect: WireFormat, error: &ErrorBody<'_>) -> Vec<u8> {
         .iter()
         .fold(body, |body, (name, value)| body.member(name, *value));
     body.finish().into_bytes()
+}
+
+/// The header field, if any, that tells an SDK of this dialect what an error of this status is.
+pub const fn error_header(
+    dialect: WireFormat,
+    status: u16,
+) -> Option<(&'static str, &'static str)> {
+    match dialect {
+        WireFormat::Bedrock => Some(("x-amzn-errortype", bedrock_exception(status))),
+        _ => None,
+    }
+}
+
+fn message(error: &ErrorBody<'_>) -> ObjectWriter {
+    ObjectWriter::new().member("message", Scalar::Text(error.message))
+}
+
+fn typed(body: ObjectWriter, error: &ErrorBody<'_>) -> ObjectWriter {
+    body.member("type", Scalar::Text(error.error_type))
+}
+
+fn with_param_and_code(body: ObjectWriter, error: &ErrorBody<'_>) -> ObjectWriter {
+    [("param", error.param), ("code", error.code)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .fold(body, |body, (name, value)| {
+            body.member(name, Scalar::Text(value))
+        })
 }
 
 fn openai(error: &ErrorBody<'_>) -> ObjectWriter {
@@ -58,18 +98,35 @@ fn openai(error: &ErrorBody<'_>) -> ObjectWriter {
 }
 
 fn anthropic(error: &ErrorBody<'_>) -> ObjectWriter {
-    let mut inner = ObjectWriter::new()
+    let inner = ObjectWriter::new()
         .member("type", Scalar::Text(anthropic_type(error.status)))
         .member("message", Scalar::Text(error.message));
-    for (name, value) in [("param", error.param), ("code", error.code)] {
-        if let Some(value) = value {
-            inner = inner.member(name, Scalar::Text(value));
-        }
-    }
     ObjectWriter::new()
         .member("type", Scalar::Text("error"))
-        .object("error", inner)
+        .object("error", with_param_and_code(inner, error))
         .member("error_type", Scalar::Text(error.error_type))
+}
+
+fn gemini(error: &ErrorBody<'_>) -> ObjectWriter {
+    let info = ObjectWriter::new()
+        .member(
+            "@type",
+            Scalar::Text("type.googleapis.com/google.rpc.ErrorInfo"),
+        )
+        .member(
+            "reason",
+            Scalar::Text(error.code.unwrap_or(error.error_type)),
+        )
+        .member("domain", Scalar::Text("reeve"));
+    let inner = ObjectWriter::new()
+        .member("code", Scalar::Integer(error.status.into()))
+        .member("message", Scalar::Text(error.message))
+        .member("status", Scalar::Text(google_status(error.status)))
+        .objects("details", [info]);
+    with_param_and_code(
+        typed(ObjectWriter::new().object("error", inner), error),
+        error,
+    )
 }
 
 /// The error types of Anthropic's API reference, by status.
@@ -85,6 +142,35 @@ fn anthropic_type(status: u16) -> &'static str {
         503 | 529 => "overloaded_error",
         504 => "timeout_error",
         _ => "api_error",
+    }
+}
+
+/// The codes of Google's API errors (google.rpc.Code), by status.
+const fn google_status(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHENTICATED",
+        402 | 429 => "RESOURCE_EXHAUSTED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        503 => "UNAVAILABLE",
+        504 => "DEADLINE_EXCEEDED",
+        400..=499 => "INVALID_ARGUMENT",
+        _ => "INTERNAL",
+    }
+}
+
+/// The exceptions of Bedrock's runtime API, by status.
+const fn bedrock_exception(status: u16) -> &'static str {
+    match status {
+        401 => "UnrecognizedClientException",
+        402 => "ServiceQuotaExceededException",
+        403 => "AccessDeniedException",
+        404 => "ResourceNotFoundException",
+        429 => "ThrottlingException",
+        503 => "ServiceUnavailableException",
+        504 => "ModelTimeoutException",
+        400..=499 => "ValidationException",
+        _ => "InternalServerException",
     }
 }
 
@@ -166,6 +252,52 @@ mod tests {
             let body = rendered(WireFormat::Anthropic, &ErrorBody { status, ..ERROR });
             assert_eq!(body["error"]["type"], expected, "{status}");
         }
+    }
+
+    #[test]
+    fn a_google_sdk_finds_code_status_and_details() {
+        let body = rendered(
+            WireFormat::Gemini,
+            &ErrorBody {
+                status: 403,
+                ..ERROR
+            },
+        );
+        assert_eq!(body["error"]["code"], 403);
+        assert_eq!(body["error"]["status"], "PERMISSION_DENIED");
+        assert_eq!(body["error"]["details"][0]["reason"], "budget_exceeded");
+        assert_eq!(
+            (&body["type"], &body["status_code"]),
+            (&json!("budget_exceeded"), &json!(403))
+        );
+    }
+
+    #[test]
+    fn an_amazon_sdk_finds_the_exception_in_a_header() {
+        assert_eq!(
+            error_header(WireFormat::Bedrock, 429),
+            Some(("x-amzn-errortype", "ThrottlingException"))
+        );
+        assert_eq!(error_header(WireFormat::OpenAi, 429), None);
+        let body = rendered(WireFormat::Bedrock, &ERROR);
+        assert_eq!(body["message"], ERROR.message);
+        assert_eq!(body["type"], "budget_exceeded");
+    }
+
+    #[test]
+    fn cohere_has_a_message_and_an_id() {
+        let body = rendered(
+            WireFormat::Cohere,
+            &ErrorBody {
+                param: Some("model"),
+                ..ERROR
+            },
+        );
+        assert_eq!(
+            (&body["message"], &body["id"]),
+            (&json!(ERROR.message), &json!("r-1"))
+        );
+        assert_eq!(body["param"], "model");
     }
 
     #[test]

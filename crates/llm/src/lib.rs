@@ -12,43 +12,49 @@
 //!   model, limits and flags from it ([`Request::read`]); it is changed by splicing those very bytes
 //!   ([`Request::rewrite`]).
 //! * **Only the provider's own accounting is believed.** Usage is read from its one place in a
-//!   response, never from text that looks like it ([`read_usage`], [`StreamMeter`]).
+//!   response, never from text that looks like it ([`read_usage`], [`ResponseMeter`]).
 //! * **How a stream is cut into chunks changes nothing**: neither the usage read nor the bytes
 //!   passed on.
 //!
-//! A request goes through [`endpoint::find`], [`Request::read`], [`split_model`] and
-//! [`Request::rewrite`]; its response through [`StreamMeter`] or [`BodyMeter`] to [`Metered`]; a
-//! refusal through [`render_error`].
+//! A request goes through [`find`], [`judge_query`], [`Request::read`], [`split_model`] and
+//! [`Request::rewrite`]; its response through [`ResponseMeter`] to [`Metered`]; a refusal through
+//! [`render_error`].
 
-mod body_meter;
-pub mod endpoint;
+#![forbid(unsafe_code)]
+#![deny(missing_docs, clippy::as_conversions, clippy::float_arithmetic)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+pub mod aws_event_stream;
+mod endpoint;
 mod error_body;
-mod event_meter;
 pub mod json;
+pub mod json_array;
 mod media_type;
-mod member_name;
-mod metered;
+mod meter;
+mod model_list;
 mod model_name;
+pub mod multipart;
+mod path;
+mod path_table;
+mod query;
 mod request;
-mod rewrite;
 mod sanitise;
 pub mod sse;
-mod stream;
 mod usage;
 mod wire_format;
 
-pub use body_meter::{BodyMeter, MAX_BODY_BYTES};
-pub use endpoint::{
-    Endpoint, EndpointError, Match, dialect_of, find, query_without_credentials, split_query,
-};
-pub use error_body::{ErrorBody, render_error};
+pub use endpoint::{BodyKind, Endpoint, Output};
+pub use error_body::{ErrorBody, error_header, render_error};
 pub use json::Scalar;
 pub use media_type::{is_event_stream, is_json};
-pub use metered::Metered;
-pub use model_name::split_model;
-pub use request::{MAX_CHOICES, Request, RequestError};
-pub use rewrite::Rewritten;
+pub use meter::{MAX_BODY_BYTES, Metered, ResponseHead, ResponseMeter, wants_count_headers};
+pub use model_list::{ListedModel, render_model, render_models};
+pub use model_name::{is_model_name, split_model};
+pub use path::{Found, Match, PathError, find, split_query};
+pub use path_table::{Entry, ModelPlace, Unserved, entries};
+pub use query::{QueryError, judge_query};
+pub use request::{Body, MAX_CHOICES, Request, RequestError, Rewritten};
 pub use sanitise::sanitise;
-pub use stream::StreamMeter;
+pub use usage::bedrock::COUNT_HEADERS;
 pub use usage::{Usage, UsageError, read_usage};
 pub use wire_format::WireFormat;

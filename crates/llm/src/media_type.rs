@@ -1,4 +1,4 @@
-//! The two content types that matter (RFC 9110 section 8.3.1).
+//! The content types that matter (RFC 9110 section 8.3.1).
 
 /// Is this `application/json` in UTF-8? The charset may be absent or `utf-8`; any other parameter
 /// is refused, because some server gives it a meaning.
@@ -18,13 +18,30 @@ pub fn is_json(content_type: &[u8]) -> bool {
 
 /// Is this `text/event-stream`, with whatever parameters?
 pub fn is_event_stream(content_type: &[u8]) -> bool {
-    let essence = content_type
-        .split(|&byte| byte == b';')
-        .next()
-        .unwrap_or_default();
-    essence
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"text/event-stream")
+    essence_is(content_type, b"text/event-stream")
+}
+
+/// Is this `text/plain` in UTF-8, as a field of a form may call itself?
+pub(crate) fn is_plain_text(content_type: &[u8]) -> bool {
+    let (_, parameters) = split(content_type);
+    essence_is(content_type, b"text/plain")
+        && (parameters.is_empty() || parameters.eq_ignore_ascii_case(b"charset=utf-8"))
+}
+
+/// Is this the type of that name, with whatever parameters?
+pub(crate) fn essence_is(content_type: &[u8], name: &[u8]) -> bool {
+    split(content_type).0.eq_ignore_ascii_case(name)
+}
+
+/// The type, and its parameters.
+fn split(content_type: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = content_type
+        .splitn(2, |&byte| byte == b';')
+        .map(<[u8]>::trim_ascii);
+    (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    )
 }
 
 #[cfg(test)]
@@ -33,6 +50,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    ///
     #[test]
     fn json_is_json_in_utf_8_and_nothing_else() {
         for good in [

@@ -13,7 +13,7 @@ pub fn sanitise(bytes: &[u8]) -> String {
     let mut clean = String::with_capacity(bytes.len().min(MAX_LENGTH));
     for &byte in bytes {
         let plain = (0x20..=0x7E).contains(&byte);
-        if clean.len() + if plain { 1 } else { 3 } > MAX_LENGTH {
+        if clean.len().saturating_add(if plain { 1 } else { 3 }) > MAX_LENGTH {
             break;
         }
         if plain {

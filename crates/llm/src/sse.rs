@@ -190,7 +190,9 @@ impl Decoder {
             // Another field, or a comment.
             _ => return false,
         };
-        if self.data.len() + usize::from(self.has_data) + value.len() > self.limit {
+        // A line feed joins it to what is there.
+        let joined = value.len().saturating_add(usize::from(self.has_data));
+        if self.data.len().saturating_add(joined) > self.limit {
             self.lost = self.lost.saturating_add(value.len());
             return false;
         }

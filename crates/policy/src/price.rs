@@ -10,53 +10,136 @@ const PER_TOKENS: i128 = 1_000_000;
 /// Most tokens of one kind that one exchange may be charged for; more is a provider's mistake.
 pub const MAX_TOKENS: u64 = 1 << 40;
 
-/// What a model charges, nano-dollars per million tokens.
+/// What a model charges, nano-dollars per million tokens. A kind that its price list does not name
+/// costs what its wider kind does: [`Price::uniform`] is where to start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
-    /// Uncached input.
+    /// Uncached input that is no audio and no image.
     pub input: i64,
-    /// Output, reasoning included.
+    /// Output that is no reasoning, audio or image.
     pub output: i64,
     /// Input read from the provider's prompt cache.
     pub cache_read: i64,
-    /// Input written to the provider's prompt cache.
-    pub cache_write: i64,
+    /// Input written to the provider's prompt cache for its ordinary time (five minutes).
+    pub cache_write_5m: i64,
+    /// Input written to the provider's prompt cache for an hour.
+    pub cache_write_1h: i64,
+    /// Output spent on reasoning.
+    pub reasoning: i64,
+    /// Uncached audio of the input.
+    pub audio_input: i64,
+    /// Audio of the output.
+    pub audio_output: i64,
+    /// Uncached images of the input.
+    pub image_input: i64,
+    /// Images of the output.
+    pub image_output: i64,
 }
 
 /// Tokens of one exchange, each counted under exactly one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tokens {
-    /// Uncached input.
+    /// See [`Price::input`].
     pub input: u64,
-    /// Output, reasoning included.
+    /// See [`Price::output`].
     pub output: u64,
-    /// Input read from the provider's prompt cache.
+    /// See [`Price::cache_read`].
     pub cache_read: u64,
-    /// Input written to the provider's prompt cache.
-    pub cache_write: u64,
+    /// See [`Price::cache_write_5m`].
+    pub cache_write_5m: u64,
+    /// See [`Price::cache_write_1h`].
+    pub cache_write_1h: u64,
+    /// See [`Price::reasoning`].
+    pub reasoning: u64,
+    /// See [`Price::audio_input`].
+    pub audio_input: u64,
+    /// See [`Price::audio_output`].
+    pub audio_output: u64,
+    /// See [`Price::image_input`].
+    pub image_input: u64,
+    /// See [`Price::image_output`].
+    pub image_output: u64,
+}
+
+impl Price {
+    /// The same price for every kind of input, and the same for every kind of output.
+    pub const fn uniform(input: i64, output: i64) -> Self {
+        Self {
+            input,
+            output,
+            cache_read: input,
+            cache_write_5m: input,
+            cache_write_1h: input,
+            reasoning: output,
+            audio_input: input,
+            audio_output: output,
+            image_input: input,
+            image_output: output,
+        }
+    }
+
+    /// Of the kinds of input, the dearest.
+    fn dearest_input(self) -> i64 {
+        self.input
+            .max(self.cache_read)
+            .max(self.cache_write_5m)
+            .max(self.cache_write_1h)
+            .max(self.audio_input)
+            .max(self.image_input)
+    }
+
+    /// Of the kinds of output, the dearest.
+    fn dearest_output(self) -> i64 {
+        self.output
+            .max(self.reasoning)
+            .max(self.audio_output)
+            .max(self.image_output)
+    }
+
+    const fn each(self) -> [i64; 10] {
+        [
+            self.input,
+            self.output,
+            self.cache_read,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            self.reasoning,
+            self.audio_input,
+            self.audio_output,
+            self.image_input,
+            self.image_output,
+        ]
+    }
 }
 
 impl Tokens {
     /// All of them, for token limits.
-    pub const fn total(self) -> u64 {
-        self.input
-            .saturating_add(self.output)
-            .saturating_add(self.cache_read)
-            .saturating_add(self.cache_write)
+    pub fn total(self) -> u64 {
+        self.each().into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// In the order of [`Price::each`].
+    const fn each(self) -> [u64; 10] {
+        [
+            self.input,
+            self.output,
+            self.cache_read,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            self.reasoning,
+            self.audio_input,
+            self.audio_output,
+            self.image_input,
+            self.image_output,
+        ]
     }
 }
 
 /// What `tokens` cost at `price`, rounded up to a nano-dollar. `None`: beyond the range of money
 /// (more than nine billion dollars), or a count beyond [`MAX_TOKENS`].
 pub fn cost(tokens: Tokens, price: Price) -> Option<Nanos> {
-    let kinds = [
-        (tokens.input, price.input),
-        (tokens.output, price.output),
-        (tokens.cache_read, price.cache_read),
-        (tokens.cache_write, price.cache_write),
-    ];
     let mut sum: i128 = 0;
-    for (count, each) in kinds {
+    for (count, each) in tokens.each().into_iter().zip(price.each()) {
         if count > MAX_TOKENS || each < 0 {
             return None;
         }
@@ -68,28 +151,21 @@ pub fn cost(tokens: Tokens, price: Price) -> Option<Nanos> {
     i64::try_from(up).ok().map(Nanos::new)
 }
 
-/// An upper bound of what a request can cost: every byte of its body a token of the dearest kind of
-/// input (a byte-level BPE token covers at least one byte), and the most output it may have.
+/// An upper bound of what a request can cost: so many tokens of the dearest kind of input, and so
+/// many of the dearest kind of output for each of its choices.
 pub fn upper_bound(
-    body_bytes: u64,
-    max_output_tokens: u64,
-    choices: u32,
+    input_tokens: u64,
+    output_tokens: u64,
+    choices: u64,
     price: Price,
 ) -> Option<Nanos> {
-    let dearest = price.input.max(price.cache_write).max(price.cache_read);
-    let output = max_output_tokens.checked_mul(u64::from(choices))?;
     let tokens = Tokens {
-        input: body_bytes,
-        output,
+        input: input_tokens,
+        output: output_tokens.checked_mul(choices)?,
         ..Tokens::default()
     };
-    cost(
-        tokens,
-        Price {
-            input: dearest,
-            ..price
-        },
-    )
+    let dearest = Price::uniform(price.dearest_input(), price.dearest_output());
+    cost(tokens, dearest)
 }
 
 #[cfg(test)]
@@ -99,10 +175,8 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     const GPT_4O: Price = Price {
-        input: 2_500_000_000,
-        output: 10_000_000_000,
         cache_read: 1_250_000_000,
-        cache_write: 2_500_000_000,
+        ..Price::uniform(2_500_000_000, 10_000_000_000)
     };
 
     #[test]
@@ -111,25 +185,51 @@ mod tests {
             input: 1000,
             output: 500,
             cache_read: 200,
-            cache_write: 0,
+            ..Tokens::default()
         };
         assert_eq!(cost(tokens, GPT_4O), Some(Nanos::new(7_750_000)));
     }
 
     #[test]
-    fn a_fraction_of_a_nano_dollar_is_charged_whole_and_once() {
+    fn every_kind_is_charged_at_its_own_price() {
         let price = Price {
-            input: 1,
-            output: 1,
-            cache_read: 1,
-            cache_write: 1,
+            input: 1_000_000,
+            output: 2_000_000,
+            cache_read: 3_000_000,
+            cache_write_5m: 5_000_000,
+            cache_write_1h: 7_000_000,
+            reasoning: 11_000_000,
+            audio_input: 13_000_000,
+            audio_output: 17_000_000,
+            image_input: 19_000_000,
+            image_output: 23_000_000,
         };
+        let tokens = Tokens {
+            input: 1,
+            output: 10,
+            cache_read: 100,
+            cache_write_5m: 1_000,
+            cache_write_1h: 10_000,
+            reasoning: 100_000,
+            audio_input: 1_000_000,
+            audio_output: 10_000_000,
+            image_input: 100_000_000,
+            image_output: 1_000_000_000,
+        };
+        assert_eq!(cost(tokens, price), Some(Nanos::new(25_084_175_321)));
+        assert_eq!(tokens.total(), 1_111_111_111);
+    }
+
+    #[test]
+    fn a_fraction_of_a_nano_dollar_is_charged_whole_and_once() {
         let tokens = Tokens {
             input: 1,
             output: 1,
             cache_read: 1,
-            cache_write: 1,
+            cache_write_1h: 1,
+            ..Tokens::default()
         };
+        let price = Price::uniform(1, 1);
         assert_eq!(cost(tokens, price), Some(Nanos::new(1)));
         assert_eq!(cost(Tokens::default(), price), Some(Nanos::ZERO));
     }
@@ -155,16 +255,7 @@ mod tests {
             ),
             None
         );
-        assert_eq!(
-            cost(
-                Tokens::default(),
-                Price {
-                    input: -1,
-                    ..GPT_4O
-                }
-            ),
-            None
-        );
+        assert_eq!(cost(Tokens::default(), Price::uniform(-1, 0)), None);
         assert_eq!(upper_bound(1, u64::MAX, 2, GPT_4O), None);
     }
 
@@ -172,23 +263,33 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_was_reserved_covers_whatever_the_exchange_costs(
-            body in 0u64..10_000_000, max_output in 0u64..1_000_000, choices in 1u32..128,
-            input_price in 0i64..100_000_000_000, output_price in 0i64..100_000_000_000,
-            read_price in 0i64..100_000_000_000, write_price in 0i64..100_000_000_000,
-            shares in proptest::array::uniform3(0u64..=1000), output_share in 0u64..=1000,
+            most_input in 0u64..10_000_000, most_output in 0u64..1_000_000, choices in 1u64..128,
+            prices in proptest::array::uniform10(0i64..100_000_000_000),
+            shares in proptest::array::uniform10(0u64..=1000),
         ) {
+            let [input, output, cache_read, cache_write_5m, cache_write_1h, reasoning,
+                audio_input, audio_output, image_input, image_output] = prices;
             let price = Price {
-                input: input_price, output: output_price,
-                cache_read: read_price, cache_write: write_price,
+                input, output, cache_read, cache_write_5m, cache_write_1h, reasoning,
+                audio_input, audio_output, image_input, image_output,
             };
-            let reserved = upper_bound(body, max_output, choices, price).unwrap();
-            // Any honest split of at most `body` input tokens and the output that was allowed.
-            let whole: u64 = shares.iter().sum::<u64>().max(1);
+            let reserved = upper_bound(most_input, most_output, choices, price).unwrap();
+            // Any honest split of at most the input and the output that were allowed.
+            let ins: u64 = [0, 2, 3, 4, 6, 8].iter().map(|&i| shares[i]).sum::<u64>().max(1);
+            let outs: u64 = [1, 5, 7, 9].iter().map(|&i| shares[i]).sum::<u64>().max(1);
+            let of_input = |index: usize| most_input * shares[index] / ins;
+            let of_output = |index: usize| most_output * choices * shares[index] / outs;
             let tokens = Tokens {
-                input: body * shares[0] / whole,
-                cache_read: body * shares[1] / whole,
-                cache_write: body * shares[2] / whole,
-                output: max_output * u64::from(choices) * output_share / 1000,
+                input: of_input(0),
+                output: of_output(1),
+                cache_read: of_input(2),
+                cache_write_5m: of_input(3),
+                cache_write_1h: of_input(4),
+                reasoning: of_output(5),
+                audio_input: of_input(6),
+                audio_output: of_output(7),
+                image_input: of_input(8),
+                image_output: of_output(9),
             };
             proptest::prop_assert!(cost(tokens, price).unwrap() <= reserved);
         }

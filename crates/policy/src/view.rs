@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::price::Price;
+use crate::required_headers::RequiredHeader;
 use crate::virtual_key::{KeyDigest, Owner, VirtualKey};
 
 /// The policy in force, as far as one decision asks for it. The filter answers from shared data and
@@ -18,6 +19,8 @@ pub trait PolicyView {
     fn customer(&self, id: &str) -> Option<Rc<Owner>>;
     /// A model that the catalogue lists for a provider.
     fn model(&self, provider: &str, model: &str) -> Option<Rc<Model>>;
+    /// Names of all models that the catalogue lists for a provider, in order.
+    fn models(&self, provider: &str) -> Option<Rc<Vec<String>>>;
 }
 
 /// Settings of the whole.
@@ -27,8 +30,8 @@ pub struct Settings {
     pub enable_governance: bool,
     /// Every provider that is configured.
     pub providers: Vec<Provider>,
-    /// Headers that every request must carry, lower case.
-    pub required_headers: Vec<String>,
+    /// Headers that every request must carry.
+    pub required_headers: Vec<RequiredHeader>,
     /// Largest request body, bytes.
     pub max_request_body_bytes: u64,
 }
@@ -54,10 +57,16 @@ pub struct Provider {
 /// Whose wire format a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireFormat {
-    /// OpenAI's: chat completions, responses, embeddings.
+    /// OpenAI's, and that of everyone compatible with it.
     OpenAi,
-    /// Anthropic's: messages.
+    /// Anthropic's Messages API.
     Anthropic,
+    /// Google's Gemini API, with an OpenAI-compatible side.
+    Gemini,
+    /// Amazon Bedrock's runtime API.
+    Bedrock,
+    /// Cohere's API.
+    Cohere,
 }
 
 /// A model of the catalogue.
@@ -65,6 +74,8 @@ pub enum WireFormat {
 pub struct Model {
     /// What it costs; `None`: listed without a price.
     pub price: Option<Price>,
+    /// The longest input it takes, tokens.
+    pub max_input_tokens: Option<u64>,
     /// The most output it can have, tokens.
     pub max_output_tokens: Option<u64>,
 }

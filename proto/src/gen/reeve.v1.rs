@@ -97,7 +97,8 @@ pub struct UsageRecord {
     /// Every limit that admitted the request, and what it is charged.
     #[prost(message, repeated, tag = "17")]
     pub charges: ::prost::alloc::vec::Vec<Charge>,
-    /// How the exchange ended: `complete`, `downstream_disconnect`, `upstream_reset`.
+    /// How the exchange ended: `complete`, `downstream_disconnect`, `upstream_reset`, `filter_trap` (the
+    /// filter's VM died under it: it is charged what was reserved for it).
     #[prost(string, tag = "18")]
     pub outcome: ::prost::alloc::string::String,
 }
@@ -115,18 +116,35 @@ pub struct Charge {
 /// Absent is not zero: a provider that does not report a figure leaves it unset.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TokenUsage {
-    /// uncached input
+    /// uncached input, audio and images included
     #[prost(uint64, optional, tag = "1")]
     pub input_tokens: ::core::option::Option<u64>,
     #[prost(uint64, optional, tag = "2")]
     pub cache_read_tokens: ::core::option::Option<u64>,
+    /// kept for the provider's ordinary time
     #[prost(uint64, optional, tag = "3")]
-    pub cache_write_tokens: ::core::option::Option<u64>,
-    /// includes reasoning
+    pub cache_write_5m_tokens: ::core::option::Option<u64>,
+    /// reasoning, audio and images included
     #[prost(uint64, optional, tag = "4")]
     pub output_tokens: ::core::option::Option<u64>,
+    /// of the output
     #[prost(uint64, optional, tag = "5")]
     pub reasoning_tokens: ::core::option::Option<u64>,
+    /// kept for an hour
+    #[prost(uint64, optional, tag = "6")]
+    pub cache_write_1h_tokens: ::core::option::Option<u64>,
+    /// of the input
+    #[prost(uint64, optional, tag = "7")]
+    pub audio_input_tokens: ::core::option::Option<u64>,
+    /// of the output
+    #[prost(uint64, optional, tag = "8")]
+    pub audio_output_tokens: ::core::option::Option<u64>,
+    /// of the input
+    #[prost(uint64, optional, tag = "9")]
+    pub image_input_tokens: ::core::option::Option<u64>,
+    /// of the output
+    #[prost(uint64, optional, tag = "10")]
+    pub image_output_tokens: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ControlMessage {
@@ -177,10 +195,10 @@ pub struct PolicyUpdate {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyEntry {
     /// `settings`, `key/<sha256 hex of the virtual key>`, `owner/<team|customer>/<id>`,
-    /// `model/<provider>/<model>`.
+    /// `model/<provider>/<model>`, `models/<provider>`.
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
-    /// An encoded Settings, VirtualKey, Owner or Model.
+    /// An encoded Settings, VirtualKey, Owner, Model or ModelNames.
     #[prost(bytes = "vec", tag = "2")]
     pub value: ::prost::alloc::vec::Vec<u8>,
 }
@@ -212,7 +230,7 @@ pub struct Settings {
     pub enable_governance: bool,
     #[prost(message, repeated, tag = "2")]
     pub providers: ::prost::alloc::vec::Vec<Provider>,
-    /// Names of headers that every request must carry (lower case).
+    /// Headers that every request must carry: `name`, or `name: pattern`.
     #[prost(string, repeated, tag = "3")]
     pub required_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Largest request body, bytes.
@@ -306,7 +324,9 @@ pub struct Period {
     pub unit: i32,
 }
 /// A model of the catalogue. Prices are nano-dollars per million tokens. Without an input or an output
-/// price the model is unpriced; an absent cache price is the input price.
+/// price the model is unpriced. A price that is absent is that of the wider kind: of input for cached,
+/// audio and image input, of output for reasoning, audio and image output; for an hour in the cache it
+/// is that of five minutes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Model {
     #[prost(string, tag = "1")]
@@ -318,12 +338,33 @@ pub struct Model {
     #[prost(int64, optional, tag = "4")]
     pub cache_read_price: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "5")]
-    pub cache_write_price: ::core::option::Option<i64>,
+    pub cache_write_5m_price: ::core::option::Option<i64>,
     #[prost(uint64, optional, tag = "6")]
     pub max_output_tokens: ::core::option::Option<u64>,
     /// Changes whenever a price changes.
     #[prost(uint64, tag = "7")]
     pub price_version: u64,
+    #[prost(uint64, optional, tag = "8")]
+    pub max_input_tokens: ::core::option::Option<u64>,
+    #[prost(int64, optional, tag = "9")]
+    pub cache_write_1h_price: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "10")]
+    pub reasoning_price: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "11")]
+    pub audio_input_price: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "12")]
+    pub audio_output_price: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "13")]
+    pub image_input_price: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "14")]
+    pub image_output_price: ::core::option::Option<i64>,
+}
+/// What the catalogue lists for a provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModelNames {
+    /// In order.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -331,6 +372,9 @@ pub enum WireFormat {
     Unspecified = 0,
     Openai = 1,
     Anthropic = 2,
+    Gemini = 3,
+    Bedrock = 4,
+    Cohere = 5,
 }
 impl WireFormat {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -342,6 +386,9 @@ impl WireFormat {
             Self::Unspecified => "WIRE_FORMAT_UNSPECIFIED",
             Self::Openai => "WIRE_FORMAT_OPENAI",
             Self::Anthropic => "WIRE_FORMAT_ANTHROPIC",
+            Self::Gemini => "WIRE_FORMAT_GEMINI",
+            Self::Bedrock => "WIRE_FORMAT_BEDROCK",
+            Self::Cohere => "WIRE_FORMAT_COHERE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -350,6 +397,9 @@ impl WireFormat {
             "WIRE_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
             "WIRE_FORMAT_OPENAI" => Some(Self::Openai),
             "WIRE_FORMAT_ANTHROPIC" => Some(Self::Anthropic),
+            "WIRE_FORMAT_GEMINI" => Some(Self::Gemini),
+            "WIRE_FORMAT_BEDROCK" => Some(Self::Bedrock),
+            "WIRE_FORMAT_COHERE" => Some(Self::Cohere),
             _ => None,
         }
     }

@@ -32,7 +32,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "reeve-llm",
         ours: &[],
-        others: Others::Only(&["thiserror"]),
+        others: Others::Only(&["base64", "crc32fast", "memchr", "thiserror"]),
     },
     Rule {
         name: "reeve-guardrails",

@@ -13,7 +13,7 @@ const SKIPPED: [&str; 4] = ["target", "data", "node_modules", "__pycache__"];
 const GENERATED: &str = "gen";
 
 /// Extensions of the files whose text is kept.
-const READ: [&str; 2] = ["rs", "md"];
+const READ: [&str; 3] = ["rs", "md", "py"];
 
 /// Every file by its path from the root.
 #[derive(Debug, Default)]

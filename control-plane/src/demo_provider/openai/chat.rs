@@ -1,64 +1,44 @@
 //! `POST /v1/chat/completions`.
 
-use std::iter;
-
 use serde_json::{Value, json};
 
+use super::chunks;
+use crate::demo_provider::call::Call;
 use crate::demo_provider::fields::{Fields, invalid};
+use crate::demo_provider::objects::merged;
 use crate::demo_provider::prompt::Prompt;
 use crate::demo_provider::refusal::Refusal;
-use crate::demo_provider::reply::{Content, Frame, Frames, Reply};
-use crate::demo_provider::routes::Call;
-use crate::demo_provider::text::{self, Answer};
+use crate::demo_provider::reply::{Content, Reply};
+use crate::demo_provider::text::Answer;
 
 /// Most answers to one request.
 const MOST_CHOICES: u32 = 128;
 
 /// Answers a call; every one of its `n` choices has the same text.
 pub(in crate::demo_provider) fn answer(call: &Call<'_>) -> Result<Reply, Refusal> {
-    let fields = call.fields;
-    let model = fields.model()?.to_owned();
+    let fields = &call.fields()?;
+    let model = fields.model()?;
     let prompt = read_prompt(fields)?;
     let choices = fields.number("n", MOST_CHOICES)?.unwrap_or(1);
     let stream = fields.flag("stream")?;
-    let include_usage = include_usage(fields, stream)?;
-    let subject = call.subject(&model, &prompt.last_text);
-    let answer = text::answer(&subject, call.steering.output_tokens, most_tokens(fields)?);
+    let with_usage = chunks::with_usage(call, fields, stream)?;
+    let answer = call.thought_out(model, &prompt.last_text, most_tokens(fields)?);
 
-    let output_tokens = answer.len().saturating_mul(choices.into());
-    let usage = usage(prompt.tokens, call.steering.cached_tokens, output_tokens);
-    let head = Head {
-        id: call.id("chatcmpl"),
-        created: call.now,
-        model: model.clone(),
-        fingerprint: format!("fp_{}", call.provider),
-    };
+    let times = |tokens: u64| tokens.saturating_mul(choices.into());
+    let (shown, hidden) = (times(answer.shown()), times(answer.reasoning));
+    let usage = chunks::usage(call, prompt.tokens, times(answer.len()), hidden);
+    let base = json!({
+        "id": call.id("chatcmpl"), "created": call.now, "model": model,
+        "object": if stream { "chat.completion.chunk" } else { "chat.completion" },
+        "service_tier": "default", "system_fingerprint": format!("fp_{}", call.provider),
+    });
     let content = if stream {
-        Content::Events(events(
-            head,
-            answer,
-            choices,
-            include_usage.then_some(usage),
-        ))
+        let said = said(answer, choices);
+        chunks::stream(base, said, with_usage.then_some(usage))
     } else {
-        Content::Whole {
-            body: completion(&head, &answer, choices, &usage),
-            output_tokens,
-        }
+        Content::json(completion(base, &answer, choices, &usage), shown)
     };
-    Ok(Reply {
-        model,
-        input_tokens: prompt.tokens,
-        content,
-    })
-}
-
-/// What all objects of one answer have in common.
-struct Head {
-    id: String,
-    created: i64,
-    model: String,
-    fingerprint: String,
+    Ok(Reply::new(model, prompt.tokens, content).hiding(hidden))
 }
 
 fn read_prompt(fields: &Fields) -> Result<Prompt, Refusal> {
@@ -82,42 +62,7 @@ fn most_tokens(fields: &Fields) -> Result<Option<u32>, Refusal> {
     Ok(new.or(old))
 }
 
-fn include_usage(fields: &Fields, stream: bool) -> Result<bool, Refusal> {
-    match fields.get("stream_options") {
-        None => Ok(false),
-        Some(_) if !stream => Err(invalid(
-            "stream_options",
-            "is only allowed when `stream` is true",
-        )),
-        Some(options) => match options.get("include_usage") {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(include)) => Ok(*include),
-            Some(_) => Err(invalid(
-                "stream_options.include_usage",
-                "must be true or false",
-            )),
-        },
-    }
-}
-
-fn usage(input: u64, cached: u32, output: u64) -> Value {
-    json!({
-        "prompt_tokens": input,
-        "completion_tokens": output,
-        "total_tokens": input.saturating_add(output),
-        "prompt_tokens_details": {"cached_tokens": input.min(cached.into()), "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": 0, "audio_tokens": 0,
-            "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
-        },
-    })
-}
-
-fn finish_reason(answer: &Answer) -> &'static str {
-    if answer.truncated { "length" } else { "stop" }
-}
-
-fn completion(head: &Head, answer: &Answer, choices: u32, usage: &Value) -> Value {
+fn completion(base: Value, answer: &Answer, choices: u32, usage: &Value) -> Value {
     let text = answer.text();
     let choices: Vec<Value> = (0..choices)
         .map(|index| {
@@ -127,58 +72,31 @@ fn completion(head: &Head, answer: &Answer, choices: u32, usage: &Value) -> Valu
                     "role": "assistant", "content": text, "refusal": null, "annotations": [],
                 },
                 "logprobs": null,
-                "finish_reason": finish_reason(answer),
+                "finish_reason": chunks::finish_reason(answer),
             })
         })
         .collect();
-    json!({
-        "id": head.id, "object": "chat.completion", "created": head.created, "model": head.model,
-        "choices": choices, "usage": usage,
-        "service_tier": "default", "system_fingerprint": head.fingerprint,
-    })
+    merged(base, json!({"choices": choices, "usage": usage}))
 }
 
-fn events(head: Head, answer: Answer, choices: u32, usage: Option<Value>) -> Frames {
-    let finish = finish_reason(&answer);
-    let with_usage = usage.is_some();
-    // Each choice opens, the choices take turns token by token, each closes.
+/// The choices of a stream, chunk by chunk: each opens, they take turns token by token, each closes.
+fn said(answer: Answer, choices: u32) -> impl Iterator<Item = (Value, u64)> {
+    let finish = chunks::finish_reason(&answer);
     let opening = (0..choices).map(|choice| {
-        (
-            choice,
-            json!({"role": "assistant", "content": "", "refusal": null}),
-            Value::Null,
-            0,
-        )
+        let delta = json!({"role": "assistant", "content": "", "refusal": null});
+        (choice, delta, Value::Null, 0)
     });
     let said = answer.tokens.into_iter().flat_map(move |token| {
         (0..choices).map(move |choice| (choice, json!({"content": token}), Value::Null, 1))
     });
     let closing = (0..choices).map(move |choice| (choice, json!({}), json!(finish), 0));
-    let chunk = move |choices: Value, usage: Option<Value>| {
-        let mut chunk = json!({
-            "id": head.id, "object": "chat.completion.chunk", "created": head.created,
-            "model": head.model, "service_tier": "default",
-            "system_fingerprint": head.fingerprint, "choices": choices,
-        });
-        // With `include_usage` every chunk has the field, and the last one a value.
-        if let (true, Some(chunk)) = (with_usage, chunk.as_object_mut()) {
-            chunk.insert("usage".to_owned(), usage.unwrap_or(Value::Null));
-        }
-        chunk.to_string()
-    };
-    let last = usage.map(|usage| Frame::data(&chunk(json!([]), Some(usage)), 0));
-    let chunks = opening
+    opening
         .chain(said)
         .chain(closing)
-        .map(move |(index, delta, finish, tokens)| {
+        .map(|(index, delta, finish, tokens)| {
             let choice = json!({
                 "index": index, "delta": delta, "logprobs": null, "finish_reason": finish,
             });
-            Frame::data(&chunk(json!([choice]), None), tokens)
-        });
-    Box::new(
-        chunks
-            .chain(last)
-            .chain(iter::once(Frame::data("[DONE]", 0))),
-    )
+            (choice, tokens)
+        })
 }

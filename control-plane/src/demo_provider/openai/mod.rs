@@ -1,8 +1,15 @@
 //! OpenAI's wire formats.
 
 pub(super) mod chat;
+mod chunks;
+pub(super) mod completions;
 pub(super) mod embeddings;
+pub(super) mod images;
+mod inputs;
+pub(super) mod moderations;
 pub(super) mod responses;
+pub(super) mod speech;
+pub(super) mod transcriptions;
 
 use serde_json::{Value, json};
 

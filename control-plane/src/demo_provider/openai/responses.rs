@@ -2,43 +2,37 @@
 
 use serde_json::{Value, json};
 
+use crate::demo_provider::call::Call;
+use crate::demo_provider::events::Event;
 use crate::demo_provider::fields::{Fields, invalid};
+use crate::demo_provider::objects::merged;
 use crate::demo_provider::prompt::Prompt;
 use crate::demo_provider::refusal::Refusal;
-use crate::demo_provider::reply::{Content, Frame, Frames, Reply};
-use crate::demo_provider::routes::Call;
-use crate::demo_provider::text::{self, Answer};
+use crate::demo_provider::reply::{Content, Reply};
+use crate::demo_provider::text::Answer;
 
 /// Answers a call with one message.
 pub(in crate::demo_provider) fn answer(call: &Call<'_>) -> Result<Reply, Refusal> {
-    let fields = call.fields;
-    let model = fields.model()?.to_owned();
+    let fields = &call.fields()?;
+    let model = fields.model()?;
     let prompt = read_prompt(fields)?;
     let most = fields.number("max_output_tokens", u32::MAX)?;
     let stream = fields.flag("stream")?;
-    let subject = call.subject(&model, &prompt.last_text);
-    let answer = text::answer(&subject, call.steering.output_tokens, most);
+    let answer = call.thought_out(model, &prompt.last_text, most);
 
-    let output_tokens = answer.len();
-    let usage = usage(prompt.tokens, call.steering.cached_tokens, output_tokens);
+    let (shown, hidden) = (answer.shown(), answer.reasoning);
     let draft = Draft {
-        base: base(call, &model),
+        base: base(call, fields, model),
         item_id: call.id("msg"),
-        usage,
+        usage: usage(call, prompt.tokens, &answer),
+        pending_usage: call.steering.usage.pending(),
     };
     let content = if stream {
-        Content::Events(events(&draft, answer))
+        events(&draft, answer)
     } else {
-        Content::Whole {
-            body: draft.finished(&answer),
-            output_tokens,
-        }
+        Content::json(draft.finished(&answer), shown)
     };
-    Ok(Reply {
-        model,
-        input_tokens: prompt.tokens,
-        content,
-    })
+    Ok(Reply::new(model, prompt.tokens, content).hiding(hidden))
 }
 
 fn read_prompt(fields: &Fields) -> Result<Prompt, Refusal> {
@@ -57,27 +51,27 @@ fn read_prompt(fields: &Fields) -> Result<Prompt, Refusal> {
     Ok(prompt)
 }
 
-fn usage(input: u64, cached: u32, output: u64) -> Value {
-    json!({
+fn usage(call: &Call<'_>, input: u64, answer: &Answer) -> Value {
+    call.usage(json!({
         "input_tokens": input,
-        "input_tokens_details": {"cached_tokens": input.min(cached.into())},
-        "output_tokens": output,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": input.saturating_add(output),
-    })
+        "input_tokens_details": {"cached_tokens": input.min(call.steering.cached_tokens.into())},
+        "output_tokens": answer.len(),
+        "output_tokens_details": {"reasoning_tokens": answer.reasoning},
+        "total_tokens": input.saturating_add(answer.len()),
+    }))
 }
 
 /// The response object without what changes while it is being made.
-fn base(call: &Call<'_>, model: &str) -> Value {
-    let or = |name: &str, default: Value| call.fields.get(name).cloned().unwrap_or(default);
+fn base(call: &Call<'_>, fields: &Fields, model: &str) -> Value {
+    let or = |name: &str, default: Value| fields.get(name).cloned().unwrap_or(default);
     json!({
         "id": call.id("resp"), "object": "response", "created_at": call.now, "model": model,
         "error": null,
-        "instructions": call.fields.echo("instructions"),
-        "max_output_tokens": call.fields.echo("max_output_tokens"),
+        "instructions": fields.echo("instructions"),
+        "max_output_tokens": fields.echo("max_output_tokens"),
         "metadata": or("metadata", json!({})),
         "parallel_tool_calls": or("parallel_tool_calls", json!(true)),
-        "previous_response_id": call.fields.echo("previous_response_id"),
+        "previous_response_id": fields.echo("previous_response_id"),
         "reasoning": {"effort": null, "summary": null},
         // Nothing is kept, whatever the request would like.
         "store": false,
@@ -87,7 +81,7 @@ fn base(call: &Call<'_>, model: &str) -> Value {
         "tools": or("tools", json!([])),
         "top_p": or("top_p", json!(1.0)),
         "truncation": or("truncation", json!("disabled")),
-        "user": call.fields.echo("user"),
+        "user": fields.echo("user"),
     })
 }
 
@@ -96,35 +90,30 @@ struct Draft {
     base: Value,
     item_id: String,
     usage: Value,
+    /// What stands for it before it is known.
+    pending_usage: Value,
 }
 
 impl Draft {
-    fn with(&self, status: &str, incomplete: Option<Value>, output: Value, usage: Value) -> Value {
-        let mut response = self.base.clone();
-        if let Some(fields) = response.as_object_mut() {
-            fields.insert("status".to_owned(), json!(status));
-            fields.insert("incomplete_details".to_owned(), incomplete.into());
-            fields.insert("output".to_owned(), output);
-            fields.insert("usage".to_owned(), usage);
-        }
-        response
+    fn with(&self, status: &str, incomplete: &Value, output: &Value, usage: &Value) -> Value {
+        let state = json!({
+            "status": status, "incomplete_details": incomplete, "output": output, "usage": usage,
+        });
+        merged(self.base.clone(), state)
     }
 
     fn begun(&self) -> Value {
-        self.with("in_progress", None, json!([]), Value::Null)
+        self.with("in_progress", &Value::Null, &json!([]), &self.pending_usage)
     }
 
     fn finished(&self, answer: &Answer) -> Value {
-        let incomplete = answer
-            .truncated
-            .then(|| json!({"reason": "max_output_tokens"}));
+        let incomplete = if answer.truncated {
+            json!({"reason": "max_output_tokens"})
+        } else {
+            Value::Null
+        };
         let item = self.item(status(answer), &json!([part(&answer.text())]));
-        self.with(
-            status(answer),
-            incomplete,
-            json!([item]),
-            self.usage.clone(),
-        )
+        self.with(status(answer), &incomplete, &json!([item]), &self.usage)
     }
 
     fn item(&self, status: &str, content: &Value) -> Value {
@@ -147,7 +136,7 @@ fn part(text: &str) -> Value {
     json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
 }
 
-fn events(draft: &Draft, answer: Answer) -> Frames {
+fn events(draft: &Draft, answer: Answer) -> Content {
     let text = answer.text();
     let status = status(&answer);
     let finished = draft.finished(&answer);
@@ -161,17 +150,17 @@ fn events(draft: &Draft, answer: Answer) -> Frames {
         ),
         (
             "response.content_part.added",
-            merged(&at, json!({"part": part("")})),
+            merged(at.clone(), json!({"part": part("")})),
         ),
     ];
     let closing = [
         (
             "response.output_text.done",
-            merged(&at, json!({"text": text, "logprobs": []})),
+            merged(at.clone(), json!({"text": text, "logprobs": []})),
         ),
         (
             "response.content_part.done",
-            merged(&at, json!({"part": part(&text)})),
+            merged(at.clone(), json!({"part": part(&text)})),
         ),
         (
             "response.output_item.done",
@@ -187,23 +176,14 @@ fn events(draft: &Draft, answer: Answer) -> Frames {
         ),
     ];
     let said = answer.tokens.into_iter().map(move |token| {
-        let data = merged(&at, json!({"delta": token, "logprobs": []}));
+        let data = merged(at.clone(), json!({"delta": token, "logprobs": []}));
         ("response.output_text.delta", data, 1)
     });
     let framing = |(name, data)| (name, data, 0);
     let events = opening.into_iter().map(framing).chain(said);
     let events = events.chain(closing.into_iter().map(framing)).enumerate();
-    Box::new(events.map(|(number, (name, data, tokens))| {
-        let data = merged(&data, json!({"type": name, "sequence_number": number}));
-        Frame::event(name, &data, tokens)
+    Content::sse(events.map(|(number, (name, data, tokens))| {
+        let data = merged(data, json!({"sequence_number": number}));
+        Event::typed(name, data, tokens)
     }))
-}
-
-/// The fields of both objects.
-fn merged(one: &Value, other: Value) -> Value {
-    let mut merged = one.clone();
-    if let (Some(fields), Value::Object(other)) = (merged.as_object_mut(), other) {
-        fields.extend(other);
-    }
-    merged
 }

@@ -50,7 +50,7 @@ async fn a_stream_carries_no_usage_unless_asked_to() {
             .iter()
             .all(|event| event.get("usage").is_none())
     );
-    assert!(answer.text.ends_with("data: [DONE]\n\n"));
+    assert!(answer.text().ends_with("data: [DONE]\n\n"));
 }
 
 #[tokio::test]
@@ -130,35 +130,6 @@ async fn a_streamed_response_ends_with_the_whole_response() {
     let last = events.last().unwrap();
     assert_eq!(last["type"], "response.completed");
     assert_eq!(last["response"]["usage"], whole["usage"]);
-}
-
-#[tokio::test]
-async fn a_streamed_message_has_the_events_of_the_vendor_in_order() {
-    let asked = with(hello(), &json!({"max_tokens": 99, "stream": true}));
-    let answer = Provider::new()
-        .ask(MESSAGES, &[("x-demo-output-tokens", "2")], asked)
-        .await;
-    let events = answer.events();
-    let types: Vec<&str> = events
-        .iter()
-        .map(|event| event["type"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        types,
-        [
-            "message_start",
-            "content_block_start",
-            "ping",
-            "content_block_delta",
-            "content_block_delta",
-            "content_block_stop",
-            "message_delta",
-            "message_stop"
-        ]
-    );
-    assert_eq!(events[0]["message"]["usage"]["input_tokens"], 2);
-    assert_eq!(events[6]["usage"]["output_tokens"], 2);
-    assert!(answer.text.starts_with("event: message_start\n"));
 }
 
 #[tokio::test]

@@ -1,11 +1,20 @@
 //! The demo provider through its router, and over a socket where the connection matters.
 
 mod answers;
+mod anthropic;
+mod audio;
+mod bedrock;
+mod cohere;
+mod completions;
 mod faults;
+mod gemini;
+mod images;
 mod records;
 mod refusals;
+mod steered;
+mod surfaces;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -20,12 +29,16 @@ struct Provider(Router);
 struct Answered {
     status: StatusCode,
     headers: HeaderMap,
-    text: String,
+    bytes: Bytes,
 }
 
 impl Answered {
+    fn text(&self) -> &str {
+        str::from_utf8(&self.bytes).unwrap()
+    }
+
     fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap()
+        serde_json::from_slice(&self.bytes).unwrap()
     }
 
     /// The JSON data of every server-sent event, `[DONE]` left out.
@@ -35,7 +48,7 @@ impl Answered {
             "text/event-stream; charset=utf-8"
         );
         let data = self
-            .text
+            .text()
             .lines()
             .filter_map(|line| line.strip_prefix("data: "));
         data.filter(|data| *data != "[DONE]")
@@ -56,12 +69,10 @@ impl Provider {
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answered {
         let response = self.send(request(path, headers, body)).await;
         let (parts, body) = response.into_parts();
-        let text = to_bytes(body, usize::MAX).await.unwrap();
-        let text = String::from_utf8(text.to_vec()).unwrap();
         Answered {
             status: parts.status,
             headers: parts.headers,
-            text,
+            bytes: to_bytes(body, usize::MAX).await.unwrap(),
         }
     }
 
@@ -98,4 +109,22 @@ fn with(mut body: Value, more: &Value) -> Value {
         .unwrap()
         .extend(more.as_object().unwrap().clone());
     body
+}
+
+/// A form and its `content-type`.
+fn form(texts: &[(&str, &str)], files: &[(&str, &[u8])]) -> (String, Vec<u8>) {
+    let mut body = Vec::new();
+    let mut part = |disposition: String, content: &[u8]| {
+        let head = format!("--cut here\r\nContent-Disposition: form-data; {disposition}\r\n\r\n");
+        body.extend([head.as_bytes(), content, b"\r\n"].concat());
+    };
+    for (name, text) in texts {
+        part(format!("name=\"{name}\""), text.as_bytes());
+    }
+    for (name, file) in files {
+        part(format!("name=\"{name}\"; filename=\"file.bin\""), file);
+    }
+    body.extend(b"--cut here--\r\n");
+    let content_type = "multipart/form-data; boundary=\"cut here\"";
+    (content_type.to_owned(), body)
 }

@@ -67,6 +67,17 @@ async fn the_last_request_is_shown_as_it_arrived() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_no_text_is_shown_in_base64_too() {
+    let provider = Provider::new();
+    provider.post(CHAT, &[], &b"key\xff\x00"[..]).await;
+    let shown = provider.get("/_demo/last").await;
+    assert_eq!(shown["body"], "key\u{fffd}\0");
+    assert_eq!(shown["not_utf8"], json!(["body"]));
+    assert_eq!(shown["body_base64"], "a2V5/wA=");
+    assert_eq!(shown["body_length"], 5);
+}
+
+#[tokio::test]
 async fn a_reset_forgets_everything() {
     let provider = Provider::new();
     provider.ask(CHAT, &[], hello()).await;

@@ -69,6 +69,7 @@ async fn a_request_without_a_credential_is_refused() {
             &[][..],
             &[("authorization", "Bearer ")],
             &[("x-api-key", "")],
+            &[("api-key", " "), ("x-goog-api-key", "")],
         ] {
             let mut request = Request::post(path);
             for (name, value) in headers {
@@ -84,6 +85,18 @@ async fn a_request_without_a_credential_is_refused() {
                 kind
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_credential_may_come_in_any_header_that_some_vendor_uses() {
+    let provider = Provider::new();
+    for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
+        let request = Request::post(CHAT).header(name, "k");
+        let response = provider
+            .send(request.body(hello().to_string().into()).unwrap())
+            .await;
+        assert_eq!(response.status(), StatusCode::OK, "{name}");
     }
 }
 

@@ -9,6 +9,7 @@ use super::*;
 #[test]
 fn a_provider_by_name_is_verified_by_that_name() {
     assert_fields(
+        "the cluster",
         &cluster(openai()),
         &[
             ("/name", json!("provider_openai")),
@@ -55,6 +56,7 @@ fn a_provider_by_address_is_verified_by_that_address() {
         ..openai()
     });
     assert_fields(
+        "the cluster",
         &cluster,
         &[
             ("/type", json!("STATIC")),
@@ -84,6 +86,29 @@ fn the_key_is_in_the_secret_file_only() {
             .clusters
             .contains(&format!("/var/lib/reeve/envoy/secrets/{name}"))
     );
+}
+
+#[test]
+fn the_key_is_added_behind_the_filter_that_turns_away_what_was_not_judged() {
+    let cluster = cluster(openai());
+    let filters = cluster
+        .pointer("/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/http_filters")
+        .unwrap();
+    let names: Vec<_> = filters
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| &f["name"])
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "reeve.attempt",
+            "envoy.filters.http.credential_injector",
+            "envoy.filters.http.upstream_codec",
+        ]
+    );
+    assert_eq!(filters[1]["typed_config"]["overwrite"], true);
 }
 
 #[test]

@@ -57,12 +57,12 @@ fn cluster(provider: Provider) -> Value {
     clusters["resources"][0].clone()
 }
 
-/// Fails with the name of every field that is not as it must be.
-fn assert_fields(object: &Value, expected: &[(&str, Value)]) {
+/// Fails with the name of every field that is not as it must be. `what` is what has the fields.
+fn assert_fields(what: &str, object: &Value, expected: &[(&str, Value)]) {
     let wrong: Vec<_> = expected
         .iter()
         .filter(|(pointer, value)| object.pointer(pointer) != Some(value))
         .map(|(pointer, value)| format!("{pointer} is not {value}: {:?}", object.pointer(pointer)))
         .collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(wrong.is_empty(), "{what}: {wrong:#?}");
 }

@@ -96,11 +96,6 @@ impl Rates {
     pub fn iter(&self) -> impl Iterator<Item = (Meter, i64)> {
         self.0.iter().map(|(meter, price)| (*meter, *price))
     }
-
-    /// Whether nothing has a price.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl TryFrom<BTreeMap<Meter, u64>> for Rates {

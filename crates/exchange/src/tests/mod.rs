@@ -3,3 +3,4 @@
 mod judging;
 mod metering;
 mod routing;
+mod surfaces;

@@ -6,28 +6,44 @@
 const ONES: u64 = u64::MAX / 255;
 /// Words tested with one branch.
 const BLOCK: usize = 2;
+/// Words tested one by one before that: names and most values end within them.
+const SHORT: usize = 3;
 
 /// Index of the first byte that is `A`, or `B`, or below `BELOW`, or the length. All three must be
 /// ASCII.
 #[inline]
 pub(crate) fn find<const A: u8, const B: u8, const BELOW: u8>(bytes: &[u8]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
-    let (blocks, _) = words.as_chunks::<BLOCK>();
+    for (index, word) in words.iter().enumerate().take(SHORT) {
+        let hits = hits::<A, B, BELOW>(*word);
+        if hits != 0 {
+            return at(index, hits);
+        }
+    }
+    let (blocks, _) = words.get(SHORT..).unwrap_or_default().as_chunks::<BLOCK>();
     let is_dull = |block: &&[[u8; 8]; BLOCK]| {
         block
             .iter()
             .fold(0, |all, word| all | hits::<A, B, BELOW>(*word))
             == 0
     };
-    let dull = blocks.iter().take_while(is_dull).count() * BLOCK;
+    let dull = blocks.iter().take_while(is_dull).count();
+    let dull = dull.saturating_mul(BLOCK).saturating_add(SHORT);
     for (index, word) in words.iter().enumerate().skip(dull) {
         let hits = hits::<A, B, BELOW>(*word);
         if hits != 0 {
-            return index * 8 + hits.trailing_zeros() as usize / 8;
+            return at(index, hits);
         }
     }
     let is_hit = |&byte: &u8| byte == A || byte == B || byte < BELOW;
-    words.len() * 8 + tail.iter().position(is_hit).unwrap_or(tail.len())
+    let in_tail = tail.iter().position(is_hit).unwrap_or(tail.len());
+    words.len().saturating_mul(8).saturating_add(in_tail)
+}
+
+/// The offset of the first hit in the word at `index`.
+fn at(index: usize, hits: u64) -> usize {
+    let byte = usize::try_from(hits.trailing_zeros() >> 3).unwrap_or_default();
+    index.saturating_mul(8).saturating_add(byte)
 }
 
 /// The highest bit of each byte that is a hit. In each term the subtraction wraps for a hit, and for
@@ -35,9 +51,9 @@ pub(crate) fn find<const A: u8, const B: u8, const BELOW: u8>(bytes: &[u8]) -> u
 /// a true one, so that the lowest is always true.
 fn hits<const A: u8, const B: u8, const BELOW: u8>(word: [u8; 8]) -> u64 {
     let word = u64::from_le_bytes(word);
-    let terms = (word ^ (ONES * u64::from(A))).wrapping_sub(ONES)
-        | (word ^ (ONES * u64::from(B))).wrapping_sub(ONES)
-        | word.wrapping_sub(ONES * u64::from(BELOW));
+    let terms = (word ^ ONES.wrapping_mul(u64::from(A))).wrapping_sub(ONES)
+        | (word ^ ONES.wrapping_mul(u64::from(B))).wrapping_sub(ONES)
+        | word.wrapping_sub(ONES.wrapping_mul(u64::from(BELOW)));
     terms & !word & (ONES << 7)
 }
 

@@ -79,7 +79,9 @@ fn unescape_unicode(digits: &str) -> (char, &str) {
         return (character, rest);
     }
     let (second, rest) = four_digits(rest.strip_prefix("\\u").unwrap_or_default());
-    let scalar = 0x1_0000 + ((first & 0x3FF) << 10) + (second & 0x3FF);
+    // Ten bits of each; the sum of what is left has no carry.
+    let above_the_first_plane = ((first & 0x3FF) << 10) | (second & 0x3FF);
+    let scalar = above_the_first_plane.saturating_add(0x1_0000);
     (
         char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER),
         rest,
@@ -94,14 +96,14 @@ fn four_digits(text: &str) -> (u32, &str) {
 /// The string whose opening quote stands at `open`, and the offset after its closing quote.
 pub(super) fn string(text: &str, open: usize) -> Result<(Text<'_>, usize), JsonError> {
     let bytes = text.as_bytes();
-    let start = open + 1;
+    let start = open.saturating_add(1);
     let mut at = start;
     let mut escaped = false;
     loop {
         match bytes.get(at) {
             Some(b'"') => {
                 let raw = text.get(start..at).unwrap_or_default();
-                return Ok((Text { raw, escaped }, at + 1));
+                return Ok((Text { raw, escaped }, at.saturating_add(1)));
             }
             Some(b'\\') => {
                 escaped = true;
@@ -115,7 +117,7 @@ pub(super) fn string(text: &str, open: usize) -> Result<(Text<'_>, usize), JsonE
             }
             Some(_) => {
                 let rest = bytes.get(at..).unwrap_or_default();
-                at += bulk::find::<b'"', b'\\', 0x20>(rest);
+                at = at.saturating_add(bulk::find::<b'"', b'\\', 0x20>(rest));
             }
             None => {
                 return Err(JsonError::Syntax {
@@ -129,23 +131,24 @@ pub(super) fn string(text: &str, open: usize) -> Result<(Text<'_>, usize), JsonE
 
 /// Checks the escape whose backslash stands at `at`; gives the offset after it.
 fn escape(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
-    match bytes.get(at + 1) {
-        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
-        Some(b'u') => match hex4(bytes, at + 2)? {
+    let after = |count: usize| at.saturating_add(count);
+    match bytes.get(after(1)) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(after(2)),
+        Some(b'u') => match hex4(bytes, after(2))? {
             0xD800..=0xDBFF => {
-                let low = bytes.get(at + 6..at + 8) == Some(b"\\u")
-                    && matches!(hex4(bytes, at + 8)?, 0xDC00..=0xDFFF);
+                let low = bytes.get(after(6)..after(8)) == Some(b"\\u")
+                    && matches!(hex4(bytes, after(8))?, 0xDC00..=0xDFFF);
                 if low {
-                    Ok(at + 12)
+                    Ok(after(12))
                 } else {
                     Err(JsonError::LoneSurrogate { at })
                 }
             }
             0xDC00..=0xDFFF => Err(JsonError::LoneSurrogate { at }),
-            _ => Ok(at + 6),
+            _ => Ok(after(6)),
         },
         _ => Err(JsonError::Syntax {
-            at: at + 1,
+            at: after(1),
             expected: "an escape of RFC 8259",
         }),
     }
@@ -156,10 +159,10 @@ fn hex4(bytes: &[u8], at: usize) -> Result<u32, JsonError> {
         at,
         expected: "four hexadecimal digits",
     };
-    let digits = bytes.get(at..at + 4).ok_or(wrong)?;
+    let digits = bytes.get(at..at.saturating_add(4)).ok_or(wrong)?;
     digits.iter().try_fold(0, |value, &digit| {
         let digit = char::from(digit).to_digit(16).ok_or(wrong)?;
-        Ok(value * 16 + digit)
+        Ok(value << 4 | digit)
     })
 }
 
@@ -168,10 +171,10 @@ pub(super) fn number(text: &str, start: usize) -> Result<(&str, usize), JsonErro
     let bytes = text.as_bytes();
     let mut at = start;
     if bytes.get(at) == Some(&b'-') {
-        at += 1;
+        at = at.saturating_add(1);
     }
     at = match bytes.get(at) {
-        Some(b'0') => at + 1,
+        Some(b'0') => at.saturating_add(1),
         Some(b'1'..=b'9') => digits(bytes, at)?,
         _ => {
             return Err(JsonError::Syntax {
@@ -181,14 +184,14 @@ pub(super) fn number(text: &str, start: usize) -> Result<(&str, usize), JsonErro
         }
     };
     if bytes.get(at) == Some(&b'.') {
-        at = digits(bytes, at + 1)?;
+        at = digits(bytes, at.saturating_add(1))?;
     }
     let mut has_exponent = false;
     if matches!(bytes.get(at), Some(b'e' | b'E')) {
         has_exponent = true;
-        at += 1;
+        at = at.saturating_add(1);
         if matches!(bytes.get(at), Some(b'+' | b'-')) {
-            at += 1;
+            at = at.saturating_add(1);
         }
         at = digits(bytes, at)?;
     }
@@ -217,7 +220,7 @@ fn digits(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
             expected: "a digit",
         })
     } else {
-        Ok(at + count)
+        Ok(at.saturating_add(count))
     }
 }
 

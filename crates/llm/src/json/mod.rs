@@ -7,16 +7,23 @@
 //! | `lexer` | one string, one number |
 //! | `tokens` | one token after another, with the grammar checked |
 //! | `object` | the members of one object, with their spans |
+//! | `array` | the elements of one array |
+//! | `unique_names` | no name twice in any object of a value |
 //! | `writer` | our own objects, escaped |
 
+mod array;
 pub(crate) mod bulk;
 mod lexer;
 mod object;
 mod tokens;
+mod unique_names;
 mod writer;
 
+pub(crate) use array::elements;
 pub use lexer::Text;
-pub use object::{Kind, MAX_MEMBERS, MAX_NAME_BYTES, Member, Members, Value, members};
+pub use object::{
+    Inside, Kind, MAX_MEMBERS, MAX_NAME_BYTES, Member, Members, Value, members, strict_members,
+};
 pub use tokens::{MAX_DEPTH, Token, Tokens};
 pub(crate) use writer::push_string;
 pub use writer::{ObjectWriter, Scalar};
@@ -69,14 +76,14 @@ pub enum JsonError {
         /// Offset of the second occurrence.
         at: usize,
     },
-    /// A member name longer than [`MAX_NAME_BYTES`].
-    #[error("a member name is longer than {MAX_NAME_BYTES} bytes, at byte {at}")]
+    /// A member name longer than is accepted there.
+    #[error("a member name is too long, at byte {at}")]
     NameTooLong {
         /// Offset of the name.
         at: usize,
     },
-    /// More than [`MAX_MEMBERS`] members in one object.
-    #[error("more than {MAX_MEMBERS} members in one object")]
+    /// More members in one object than are accepted there.
+    #[error("too many members in one object")]
     TooManyMembers,
 }
 

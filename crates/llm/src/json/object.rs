@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::JsonError;
 use super::lexer::Text;
 use super::tokens::{Token, Tokens};
+use super::unique_names::UniqueNames;
 
 /// Members that one object read by [`members`] may have. OpenAI's largest request has about 40;
 /// the limit keeps the search for duplicates short whatever is sent.
@@ -73,15 +74,39 @@ pub struct Member<'a> {
     pub value: Value<'a>,
 }
 
+/// A name inside the value of a member, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Inside<'n, 'a> {
+    /// The member.
+    pub member: &'n str,
+    /// Brackets open around the name, those of the object with the member included.
+    pub depth: u32,
+    /// The name whose value is the object with this name, or a list of such objects. `None`: that is
+    /// the member itself.
+    pub parent: Option<&'n str>,
+    /// The name.
+    pub name: Text<'a>,
+}
+
 /// Reads the members of the object that `text` is. The text is only known to be valid JSON once the
-/// iterator has run dry without an error. A name that occurs twice is an error.
+/// iterator has run dry without an error. A name that occurs twice is an error; names inside the
+/// members' values are not looked at.
 pub fn members(text: &str) -> Members<'_> {
     Members {
         tokens: Tokens::new(text),
         text,
         base: 0,
         names: Vec::new(),
+        inside: None,
         stage: Stage::Before,
+    }
+}
+
+/// As [`members`], and a name that occurs twice in any object, at whatever depth, is an error too.
+pub fn strict_members(text: &str) -> Members<'_> {
+    Members {
+        inside: Some(UniqueNames::default()),
+        ..members(text)
     }
 }
 
@@ -91,17 +116,37 @@ enum Stage {
     Over,
 }
 
-/// See [`members`].
+/// See [`members`] and [`strict_members`].
 pub struct Members<'a> {
     tokens: Tokens<'a>,
     text: &'a str,
     base: usize,
     names: Vec<Cow<'a, str>>,
+    /// The names inside a member's value, where they are looked at.
+    inside: Option<UniqueNames<'a>>,
     stage: Stage,
 }
 
 impl<'a> Members<'a> {
-    fn read(&mut self) -> Result<Option<Member<'a>>, JsonError> {
+    /// The next member. `watch` is told every name inside its value; only [`strict_members`] tell.
+    pub fn next_watching(
+        &mut self,
+        watch: impl FnMut(Inside<'_, 'a>),
+    ) -> Option<Result<Member<'a>, JsonError>> {
+        if matches!(self.stage, Stage::Over) {
+            return None;
+        }
+        let item = self.read(watch).transpose();
+        if !matches!(item, Some(Ok(_))) {
+            self.stage = Stage::Over;
+        }
+        item
+    }
+
+    fn read(
+        &mut self,
+        mut watch: impl FnMut(Inside<'_, 'a>),
+    ) -> Result<Option<Member<'a>>, JsonError> {
         if matches!(self.stage, Stage::Before) {
             if self.tokens.read()? != Some(Token::ObjectStart) {
                 return Err(JsonError::NotAnObject);
@@ -114,20 +159,24 @@ impl<'a> Members<'a> {
             return Ok(None);
         };
         let key = self.remember(name.decode())?;
-        let value = self.value()?;
+        let value = self.value(|depth, parent, name| {
+            watch(Inside {
+                member: &key,
+                depth,
+                parent,
+                name,
+            });
+        })?;
         Ok(Some(Member { key, value }))
     }
 
     fn remember(&mut self, name: Cow<'a, str>) -> Result<Cow<'a, str>, JsonError> {
+        let at = self.base.saturating_add(self.tokens.token_start());
         if name.len() > MAX_NAME_BYTES {
-            return Err(JsonError::NameTooLong {
-                at: self.base + self.tokens.token_start(),
-            });
+            return Err(JsonError::NameTooLong { at });
         }
         if self.names.contains(&name) {
-            return Err(JsonError::DuplicateMember {
-                at: self.base + self.tokens.token_start(),
-            });
+            return Err(JsonError::DuplicateMember { at });
         }
         if self.names.len() == MAX_MEMBERS {
             return Err(JsonError::TooManyMembers);
@@ -136,7 +185,10 @@ impl<'a> Members<'a> {
         Ok(name)
     }
 
-    fn value(&mut self) -> Result<Value<'a>, JsonError> {
+    fn value(
+        &mut self,
+        watch: impl FnMut(u32, Option<&str>, Text<'a>),
+    ) -> Result<Value<'a>, JsonError> {
         let Some(token) = self.tokens.read()? else {
             return Err(JsonError::Syntax {
                 at: self.tokens.offset(),
@@ -144,7 +196,10 @@ impl<'a> Members<'a> {
             });
         };
         let start = self.tokens.token_start();
-        self.tokens.skip_rest_of(token)?;
+        match &mut self.inside {
+            Some(names) => names.read_rest_of(token, &mut self.tokens, watch)?,
+            None => self.tokens.skip_rest_of(token)?,
+        }
         let end = self.tokens.offset();
         let kind = match token {
             Token::ArrayStart => Kind::Array,
@@ -158,7 +213,7 @@ impl<'a> Members<'a> {
         Ok(Value {
             kind,
             raw,
-            span: self.base + start..self.base + end,
+            span: self.base.saturating_add(start)..self.base.saturating_add(end),
         })
     }
 }
@@ -167,14 +222,7 @@ impl<'a> Iterator for Members<'a> {
     type Item = Result<Member<'a>, JsonError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if matches!(self.stage, Stage::Over) {
-            return None;
-        }
-        let item = self.read().transpose();
-        if !matches!(item, Some(Ok(_))) {
-            self.stage = Stage::Over;
-        }
-        item
+        self.next_watching(|_| {})
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a> Tokens<'a> {
     pub fn read(&mut self) -> Result<Option<Token<'a>>, JsonError> {
         self.skip_white_space();
         if self.next == Next::CommaOrEnd && self.peek() == Some(b',') {
-            self.at += 1;
+            self.advance(1);
             self.next = if self.in_object() {
                 Next::Key
             } else {
@@ -129,7 +129,7 @@ impl<'a> Tokens<'a> {
         if self.peek() != Some(b':') {
             return Err(self.expected("a colon"));
         }
-        self.at += 1;
+        self.advance(1);
         self.next = Next::Value;
         Ok(Token::Key(name))
     }
@@ -166,7 +166,7 @@ impl<'a> Tokens<'a> {
             .get(self.at..)
             .is_some_and(|rest| rest.starts_with(word))
         {
-            self.at += word.len();
+            self.advance(word.len());
             Ok(token)
         } else {
             Err(self.expected("a value"))
@@ -177,15 +177,15 @@ impl<'a> Tokens<'a> {
         if self.depth == MAX_DEPTH {
             return Err(JsonError::TooDeep { at: self.at });
         }
-        self.at += 1;
-        self.depth += 1;
+        self.advance(1);
+        self.depth = self.depth.saturating_add(1);
         self.open = (self.open << 1) | bit;
         self.next = next;
         Ok(token)
     }
 
     fn close(&mut self, token: Token<'a>) -> Token<'a> {
-        self.at += 1;
+        self.advance(1);
         self.depth = self.depth.saturating_sub(1);
         self.open >>= 1;
         self.after_value();
@@ -204,13 +204,17 @@ impl<'a> Tokens<'a> {
         self.open & 1 == 1
     }
 
+    fn advance(&mut self, bytes: usize) {
+        self.at = self.at.saturating_add(bytes);
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     fn skip_white_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+            self.advance(1);
         }
     }
 

@@ -52,6 +52,36 @@ impl ObjectWriter {
         self
     }
 
+    /// Adds a member that is an array of objects.
+    #[must_use]
+    pub fn objects(mut self, name: &str, values: impl IntoIterator<Item = Self>) -> Self {
+        self.name(name);
+        self.json.push('[');
+        for (index, value) in values.into_iter().enumerate() {
+            if index > 0 {
+                self.json.push(',');
+            }
+            self.json.push_str(&value.finish());
+        }
+        self.json.push(']');
+        self
+    }
+
+    /// Adds a member that is an array of strings.
+    #[must_use]
+    pub fn strings<'s>(mut self, name: &str, values: impl IntoIterator<Item = &'s str>) -> Self {
+        self.name(name);
+        self.json.push('[');
+        for (index, value) in values.into_iter().enumerate() {
+            if index > 0 {
+                self.json.push(',');
+            }
+            push_string(&mut self.json, value);
+        }
+        self.json.push(']');
+        self
+    }
+
     /// The object's text.
     pub fn finish(mut self) -> String {
         self.json.push('}');
@@ -118,13 +148,21 @@ mod tests {
             .member("t", Scalar::Text("x"))
             .member("i", Scalar::Integer(-7))
             .object("o", ObjectWriter::default())
+            .objects(
+                "a",
+                [
+                    ObjectWriter::new(),
+                    ObjectWriter::new().member("x", Scalar::Null),
+                ],
+            )
+            .strings("s", ["p", "\"q"])
             .member("b", Scalar::Boolean(true))
             .member("f", Scalar::Boolean(false))
             .member("n", Scalar::Null)
             .finish();
         assert_eq!(
             json,
-            r#"{"t":"x","i":-7,"o":{},"b":true,"f":false,"n":null}"#
+            r#"{"t":"x","i":-7,"o":{},"a":[{},{"x":null}],"s":["p","\"q"],"b":true,"f":false,"n":null}"#
         );
     }
 }

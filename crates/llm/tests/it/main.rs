@@ -2,9 +2,17 @@
 //!
 //! | module | what it shows |
 //! |---|---|
-//! | `golden` | the recorded wire formats and the table of what is expected of each |
-//! | `bodies` | usage of JSON responses |
-//! | `streams` | usage of event streams; the usage chunk taken out; cutting changes nothing |
+//! | `golden` | the answers of every provider, and the table of what each says was used |
+//! | `frames` | writes Amazon's event streams |
+//! | `answers` | usage of every answer |
+//! | `chunking` | no way of cutting an answer changes anything, and no part of one is free |
+//! | `counts` | numbers that are no counts of tokens |
+//! | `forgery` | text that tries to pass for usage (native only) |
+//! | `streams` | when a stream's word is final, and the usage chunk that is taken out |
+//! | `paths` | which API a path is; the table, under every prefix |
+//! | `spellings` | paths that are written otherwise (R-20) |
+//! | `models_in_paths` | models in paths, and where requests go |
+//! | `queries` | what of a query goes on |
 //! | `requests` | what is read from a request, and what is refused |
 //! | `rewriting` | the body that is forwarded |
 //! | `differential` | whatever we accept, another parser reads the same way (native only) |
@@ -17,10 +25,19 @@
     reason = "a test that cannot go on fails"
 )]
 
-mod bodies;
+mod answers;
+mod chunking;
+mod counts;
 #[cfg(not(target_arch = "wasm32"))]
 mod differential;
+#[cfg(not(target_arch = "wasm32"))]
+mod forgery;
+mod frames;
 mod golden;
+mod models_in_paths;
+mod paths;
+mod queries;
 mod requests;
 mod rewriting;
+mod spellings;
 mod streams;

@@ -1,14 +1,15 @@
 //! The body that is forwarded.
 
-use reeve_llm::{Endpoint, Request};
+use reeve_llm::{Body, BodyKind, Endpoint, Request};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// The forwarded body (unchanged or not), and whether usage was injected.
 fn rewrite(endpoint: Endpoint, body: &str, model: &str) -> (String, bool) {
-    let rewritten = Request::read(endpoint, body.as_bytes())
+    let rewritten = Request::read(endpoint, None, Body::Json(body.as_bytes()))
         .unwrap()
-        .rewrite(model);
+        .rewrite(model)
+        .unwrap();
     let bytes = rewritten.body.unwrap_or_else(|| body.as_bytes().to_vec());
     (String::from_utf8(bytes).unwrap(), rewritten.usage_injected)
 }
@@ -24,8 +25,9 @@ fn a_body_that_is_right_already_is_not_touched() {
         r#"{"model":"gpt\u002d4o","stream":false}"#,
         r#"{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true}}"#,
     ] {
-        let request = Request::read(Endpoint::ChatCompletions, body.as_bytes()).unwrap();
-        let rewritten = request.rewrite("gpt-4o");
+        let request =
+            Request::read(Endpoint::ChatCompletions, None, Body::Json(body.as_bytes())).unwrap();
+        let rewritten = request.rewrite("gpt-4o").unwrap();
         assert_eq!((rewritten.body, rewritten.usage_injected), (None, false));
     }
 }
@@ -86,15 +88,62 @@ fn model_and_usage_are_set_together_in_either_order() {
     );
 }
 
+/// R-22
 #[test]
-fn apis_that_report_usage_by_themselves_are_not_asked() {
-    for endpoint in [
-        Endpoint::Responses,
-        Endpoint::Messages,
-        Endpoint::Embeddings,
+fn the_model_is_set_in_every_body_that_has_it_and_only_completions_are_asked_for_usage() {
+    for endpoint in Endpoint::ALL {
+        if endpoint.body() != BodyKind::Json || endpoint.names_model_in_path() {
+            continue;
+        }
+        let asked = matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+        let body = r#"{"model":"a/m","stream":true}"#;
+        let expected = if asked {
+            r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#
+        } else {
+            r#"{"model":"m","stream":true}"#
+        };
+        let (forwarded, injected) = rewrite(endpoint, body, "m");
+        assert_eq!((&*forwarded, injected), (expected, asked), "{endpoint:?}");
+    }
+}
+
+#[test]
+fn the_model_of_a_path_becomes_the_first_member_where_the_provider_looks_for_it() {
+    for (body, expected) in [
+        ("{}", r#"{"model":"m"}"#),
+        (" { } ", r#" {"model":"m" } "#),
+        (r#"{"n":1}"#, r#"{"model":"m","n":1}"#),
+        (
+            r#"{ "stream":true}"#,
+            r#"{"model":"m","stream_options":{"include_usage":true}, "stream":true}"#,
+        ),
+        (
+            r#"{"stream_options":{},"stream":true}"#,
+            r#"{"model":"m","stream_options":{"include_usage":true},"stream":true}"#,
+        ),
+        // The body repeats it: there is one place for it already.
+        (r#"{"model":"deployment"}"#, r#"{"model":"m"}"#),
     ] {
-        let body = r#"{"model":"m","stream":true}"#;
-        assert_eq!(rewrite(endpoint, body, "m"), (body.to_owned(), false));
+        let request = Request::read(
+            Endpoint::ChatCompletions,
+            Some("deployment"),
+            Body::Json(body.as_bytes()),
+        );
+        let rewritten = request.unwrap().rewrite("m").unwrap().body.unwrap();
+        assert_eq!(String::from_utf8(rewritten).unwrap(), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_body_stays_where_the_provider_looks_for_the_model_in_the_path() {
+    for endpoint in Endpoint::ALL {
+        if endpoint.body() != BodyKind::Json || !endpoint.names_model_in_path() {
+            continue;
+        }
+        let body = Body::Json(br#"{"stream":true}"#);
+        let request = Request::read(endpoint, Some("deployment"), body).unwrap();
+        let rewritten = request.rewrite("m").unwrap();
+        assert_eq!((rewritten.body, rewritten.usage_injected), (None, false));
     }
 }
 

@@ -1,10 +1,10 @@
-//! Usage of event streams, and the usage chunk that only Reeve asked for.
+//! When the word of a stream is final, and the usage chunk that only Reeve asked for.
 
-use reeve_llm::{Endpoint, Metered, StreamMeter, UsageError};
+use reeve_llm::{Endpoint, Metered, ResponseMeter, UsageError};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::golden::{Golden, STREAMS};
+use crate::golden::{EVENT_STREAM, JSON, named, pass, streams};
 
 /// The result of a stream that comes in these chunks, and the bytes passed on.
 fn run<'a>(
@@ -12,16 +12,10 @@ fn run<'a>(
     drop_usage_chunk: bool,
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Metered, Vec<u8>) {
-    let mut meter = StreamMeter::new(endpoint, drop_usage_chunk);
-    let mut passed = Vec::new();
-    for chunk in chunks {
-        match meter.on_chunk(chunk, false) {
-            Some(replacement) => passed.extend(replacement),
-            None => passed.extend_from_slice(chunk),
-        }
-    }
-    passed.extend(meter.on_chunk(&[], true).unwrap_or_default());
-    (meter.finish(), passed)
+    pass(
+        ResponseMeter::new(endpoint, drop_usage_chunk, EVENT_STREAM),
+        chunks,
+    )
 }
 
 fn chat(stream: &str) -> Metered {
@@ -30,86 +24,59 @@ fn chat(stream: &str) -> Metered {
 
 /// The stream without the event that has this text in it.
 fn without_event(stream: &[u8], text: &str) -> Vec<u8> {
-    let stream = std::str::from_utf8(stream).unwrap();
+    let stream = str::from_utf8(stream).unwrap();
     let events = stream.split_inclusive("\n\n");
-    events
-        .filter(|event| !event.contains(text))
-        .collect::<String>()
-        .into_bytes()
-}
-
-fn with_line_ends(stream: &[u8], line_end: &str) -> Vec<u8> {
-    std::str::from_utf8(stream)
-        .unwrap()
-        .replace('\n', line_end)
-        .into_bytes()
+    let others: String = events.filter(|event| !event.contains(text)).collect();
+    others.into_bytes()
 }
 
 #[test]
-fn every_vendor_stream_gives_its_usage_with_any_line_end() {
-    for golden in STREAMS {
-        for line_end in ["\n", "\r\n", "\r"] {
-            let stream = with_line_ends(golden.bytes, line_end);
-            let (metered, passed) = run(golden.endpoint, false, [stream.as_slice()]);
+fn every_stream_gives_its_usage_with_any_line_end() {
+    for line_end in ["\n", "\r\n", "\r"] {
+        for golden in streams() {
+            let golden = golden.with_line_ends(line_end);
+            let (metered, passed) = golden.run(false);
             assert_eq!(metered.usage, golden.usage, "{}", golden.name);
             assert_eq!(metered.complete, golden.complete, "{}", golden.name);
             assert_eq!(metered.output_bytes, golden.text_bytes, "{}", golden.name);
-            assert_eq!(metered.usage_error, None);
-            assert_eq!(passed, stream);
+            assert_eq!(metered.usage_error, None, "{}", golden.name);
+            assert!(passed == golden.bytes, "{}", golden.name);
         }
     }
 }
 
+/// R-42
 #[test]
 fn only_the_extra_usage_chunk_is_taken_out() {
-    for golden in STREAMS {
-        for line_end in ["\n", "\r\n", "\r"] {
-            let stream = with_line_ends(golden.bytes, line_end);
-            let (metered, passed) = run(golden.endpoint, true, [stream.as_slice()]);
-            let expected = without_event(golden.bytes, "\"choices\":[],\"usage\":{");
-            assert!(
-                passed == with_line_ends(&expected, line_end),
-                "{}",
-                golden.name
-            );
+    for line_end in ["\n", "\r\n", "\r"] {
+        for golden in streams() {
+            let expected = if golden.has_usage_chunk {
+                without_event(&golden.bytes, "\"choices\":[],\"usage\":{")
+            } else {
+                golden.bytes.clone()
+            };
+            let shortened = expected.len() < golden.bytes.len();
+            assert_eq!(shortened, golden.has_usage_chunk, "{}", golden.name);
+            let golden = golden.with_line_ends(line_end);
+            let (metered, passed) = golden.run(true);
+            let expected = String::from_utf8(expected).map(|text| text.replace('\n', line_end));
+            match expected {
+                Ok(text) if golden.head.content_type == EVENT_STREAM.content_type => {
+                    assert_eq!(String::from_utf8(passed).unwrap(), text, "{}", golden.name);
+                }
+                _ => assert!(passed == golden.bytes, "{}", golden.name),
+            }
             assert_eq!(metered.usage, golden.usage, "{}", golden.name);
         }
-    }
-    let taken_out = STREAMS
-        .iter()
-        .filter(|golden| run(golden.endpoint, true, [golden.bytes]).1.len() < golden.bytes.len());
-    assert_eq!(
-        taken_out.count(),
-        2,
-        "the two streams with include_usage, and no other"
-    );
-}
-
-#[test]
-fn no_way_of_cutting_a_stream_in_two_changes_usage_or_bytes() {
-    for golden in STREAMS {
-        // CR LF has every state that the others have, and one more.
-        let stream = with_line_ends(golden.bytes, "\r\n");
-        let whole = run(golden.endpoint, true, [stream.as_slice()]);
-        for cut in 0..=stream.len() {
-            let (head, tail) = stream.split_at(cut);
-            let parts = run(golden.endpoint, true, [head, tail]);
-            assert!(parts == whole, "{} cut at {cut}", golden.name);
-        }
-        let bytes = run(golden.endpoint, true, stream.chunks(1));
-        assert!(bytes == whole, "{} byte by byte", golden.name);
     }
 }
 
 #[test]
 fn whole_events_are_passed_on_at_once() {
-    let golden = &STREAMS[0];
-    let stream = with_line_ends(golden.bytes, "\r\n");
-    let mut meter = StreamMeter::new(golden.endpoint, true);
-    for event in std::str::from_utf8(&stream)
-        .unwrap()
-        .split_inclusive("\r\n\r\n")
-    {
+    let golden = named("openai/chat_with_usage.sse").with_line_ends("\r\n");
+    let mut meter = golden.meter(true);
+    let stream = str::from_utf8(&golden.bytes).unwrap();
+    for event in stream.split_inclusive("\r\n\r\n") {
         let passed = meter.on_chunk(event.as_bytes(), false);
         let expected = event.contains("\"choices\":[]").then(Vec::new);
         assert_eq!(passed, expected, "{event}");
@@ -118,21 +85,17 @@ fn whole_events_are_passed_on_at_once() {
 
 #[test]
 fn a_stream_cut_short_is_estimated_from_what_was_seen() {
-    let Golden {
-        bytes, endpoint, ..
-    } = STREAMS[0];
-    let usage_chunk = std::str::from_utf8(bytes)
-        .unwrap()
-        .find("\"choices\":[]")
-        .unwrap();
-    let (metered, _) = run(endpoint, true, [&bytes[..usage_chunk]]);
+    let golden = named("openai/chat_with_usage.sse");
+    let stream = str::from_utf8(&golden.bytes).unwrap();
+    let usage_chunk = stream.find("\"choices\":[]").unwrap();
+    let (metered, _) = pass(golden.meter(true), [&golden.bytes[..usage_chunk]]);
     assert!(!metered.complete);
     assert_eq!(metered.usage.output_tokens, None);
     // What is left of the broken event counts as text too.
     assert!(metered.output_bytes > 42);
-    assert!(metered.estimated_output_tokens >= 14);
-    let (metered, _) = run(endpoint, false, [&b"data: {\"choi"[..]]);
-    assert!(metered.estimated_output_tokens > 0);
+    assert!(metered.estimated_output_tokens >= Some(14));
+    let metered = chat("data: {\"choi");
+    assert!(metered.estimated_output_tokens > Some(0));
 }
 
 #[test]
@@ -141,7 +104,7 @@ fn many_short_pieces_are_at_least_a_token_each() {
     let metered = chat(&stream);
     assert_eq!(
         (metered.output_bytes, metered.estimated_output_tokens),
-        (30, 30)
+        (30, Some(30))
     );
 }
 
@@ -154,6 +117,124 @@ fn running_usage_counts_only_once_the_stream_is_over() {
     let metered = chat(&format!("{piece}{more}data: [DONE]\n\n"));
     assert!(metered.complete);
     assert_eq!(metered.usage.output_tokens, Some(2));
+}
+
+/// Not everybody sends `[DONE]`.
+#[test]
+fn usage_beside_choices_is_the_last_word_once_none_of_them_goes_on() {
+    let with = |choices: &str| {
+        chat(&format!(
+            "data: {{\"choices\":[{choices}],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":1}}}}\n\n"
+        ))
+    };
+    let stopped = r#"{"index":0,"delta":{},"finish_reason":"stop"}"#;
+    let goes_on = r#"{"index":1,"delta":{},"finish_reason":null}"#;
+    for (choices, complete) in [
+        (String::new(), true),
+        (stopped.to_owned(), true),
+        (goes_on.to_owned(), false),
+        (format!("{stopped},{goes_on}"), false),
+        (format!("{stopped},{stopped}"), true),
+        ("{},1".to_owned(), false),
+    ] {
+        assert_eq!(with(&choices).complete, complete, "{choices}");
+    }
+}
+
+#[test]
+fn groqs_own_member_counts_where_there_is_no_other_usage() {
+    let groq = |members: &str| {
+        let chunk = format!("data: {{\"choices\":[]{members}}}\n\n");
+        chat(&chunk).usage.input_tokens
+    };
+    let x_groq = r#","x_groq":{"usage":{"prompt_tokens":3}}"#;
+    assert_eq!(groq(x_groq), Some(3));
+    assert_eq!(groq(&format!("{x_groq},\"usage\":null")), Some(3));
+    assert_eq!(
+        groq(&format!("{x_groq},\"usage\":{{\"prompt_tokens\":4}}")),
+        Some(4)
+    );
+    for without in [
+        "null",
+        "\"usage\"",
+        "[]",
+        "{\"id\":\"r\"}",
+        "{\"usage\":null}",
+    ] {
+        assert_eq!(groq(&format!(",\"x_groq\":{without}")), None, "{without}");
+    }
+}
+
+#[test]
+fn feedback_on_a_prompt_ends_a_stream_of_gemini_only_if_it_blocks_it() {
+    let with = |feedback: &str| {
+        let element = format!(
+            "[{{\"promptFeedback\":{feedback},\
+             \"usageMetadata\":{{\"promptTokenCount\":3,\"totalTokenCount\":3}}}}"
+        );
+        let meter = ResponseMeter::new(Endpoint::StreamGenerateContent, false, JSON);
+        pass(meter, [element.as_bytes()]).0.complete
+    };
+    assert!(with(r#"{"blockReason":"SAFETY"}"#));
+    for other in [
+        r#"{"safetyRatings":[]}"#,
+        r#"{"blockReason":null}"#,
+        "{}",
+        "null",
+        "[\"blockReason\"]",
+    ] {
+        assert!(!with(other), "{other}");
+    }
+}
+
+#[test]
+fn a_long_element_of_geminis_array_still_gives_its_usage() {
+    let element = format!(
+        "[{{\"candidates\":[{{\"content\":{{\"parts\":[{{\"inlineData\":{{\"data\":\"{}\"}}}}]}},\
+         \"finishReason\":\"STOP\"}}],\
+         \"usageMetadata\":{{\"promptTokenCount\":3,\"candidatesTokenCount\":4}}}}]",
+        "x".repeat(5 << 20)
+    );
+    let meter = ResponseMeter::new(Endpoint::StreamGenerateContent, false, JSON);
+    let (metered, _) = pass(meter, element.as_bytes().chunks(16_384));
+    assert_eq!((metered.complete, metered.usage.total_tokens()), (true, 7));
+}
+
+#[test]
+fn the_output_that_an_anthropic_stream_begins_with_is_not_its_last_word() {
+    let start = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n";
+    let stop = "data: {\"type\":\"message_stop\"}\n\n";
+    let delta = |usage: &str| {
+        format!(
+            "data: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}}{usage}}}\n\n"
+        )
+    };
+    for (middle, complete) in [
+        (String::new(), false),
+        (delta(""), false),
+        (delta(",\"usage\":null"), false),
+        (delta(",\"usage\":{}"), false),
+        (delta(",\"usage\":{\"output_tokens\":4}"), true),
+    ] {
+        let stream = format!("{start}{middle}{stop}");
+        let metered = run(Endpoint::Messages, false, [stream.as_bytes()]).0;
+        assert_eq!(metered.complete, complete, "{middle}");
+        assert_eq!(metered.usage.input_tokens, Some(3), "{middle}");
+    }
+}
+
+/// A later event can tell for how long something was written to the cache.
+#[test]
+fn what_was_written_to_the_cache_counts_once() {
+    let stream = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":3,\"cache_creation_input_tokens\":100}}}\n\n\
+        data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":4,\
+        \"cache_creation_input_tokens\":100,\"cache_creation\":{\"ephemeral_5m_input_tokens\":0,\"ephemeral_1h_input_tokens\":100}}}\n\n";
+    let usage = run(Endpoint::Messages, false, [stream.as_bytes()]).0.usage;
+    assert_eq!(
+        (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens),
+        (Some(0), Some(100))
+    );
+    assert_eq!(usage.total_tokens(), 107);
 }
 
 #[test]
@@ -171,26 +252,6 @@ fn an_anthropic_stream_is_complete_with_its_stop_reason_and_not_before() {
     assert!(metered(&event("\"end_turn\"")).complete);
     let stopped = event("null") + "data: {\"type\":\"message_stop\"}\n\n";
     assert!(metered(&stopped).complete);
-}
-
-#[test]
-fn unusable_usage_is_an_error_and_never_zero() {
-    for (bad, field) in [
-        ("-1", "prompt_tokens"),
-        ("\"9\"", "prompt_tokens"),
-        ("1.5", "prompt_tokens"),
-    ] {
-        let stream = format!(
-            "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{bad},\"completion_tokens\":1}}}}\n\n\
-             data: [DONE]\n\n"
-        );
-        let metered = chat(&stream);
-        assert!(!metered.complete);
-        assert_eq!(metered.usage_error, Some(UsageError::NotACount { field }));
-        assert_eq!(metered.usage.output_tokens, None);
-    }
-    let twice = chat("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1},\"usage\":{}}\n\n");
-    assert!(!twice.complete && twice.output_bytes > 0);
 }
 
 #[test]
@@ -229,9 +290,26 @@ fn usage_in_the_wrong_event_is_not_believed() {
     assert_eq!(metered.usage.output_tokens, None);
 }
 
+/// R-45: behind a frame that is broken nothing can be trusted.
+#[test]
+fn a_broken_frame_spoils_the_report_and_passes_on() {
+    let golden = named("bedrock/converse.frames");
+    let ends = golden.ends_of_events();
+    for (start, end) in ends.iter().zip(&ends[1..]) {
+        for at in [*start, start + 9, start + 40, end - 1] {
+            let mut stream = golden.bytes.clone();
+            stream[at] ^= 1;
+            let (metered, passed) = pass(golden.meter(false), stream.chunks(50));
+            assert_eq!(metered.usage_error, Some(UsageError::Framing), "{at}");
+            assert!(!metered.complete, "{at}");
+            assert!(passed == stream, "{at}");
+        }
+    }
+}
+
 #[test]
 fn an_overlong_event_is_counted_and_passed_on_without_being_held() {
-    let mut meter = StreamMeter::new(Endpoint::ChatCompletions, true);
+    let mut meter = ResponseMeter::new(Endpoint::ChatCompletions, true, EVENT_STREAM);
     let mut passed = 0;
     let head = b"data: {\"choices\":[],\"usage\":{\"x\":\"";
     for chunk in std::iter::once(&head[..]).chain(std::iter::repeat_n(&[b'a'; 1024][..], 512)) {

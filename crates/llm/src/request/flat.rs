@@ -1,0 +1,128 @@
+//! Bodies with everything at the top: OpenAI's, Anthropic's and Cohere's.
+
+use super::member_name::{FLAT, Meaning};
+use super::values::{boolean, choices, model, token_count};
+use super::{Facts, ModelSlot, RequestError, UsageSlot, inside, judge, object_start, stored_items};
+use crate::Endpoint;
+use crate::json::{self, Kind, Value};
+
+/// The numbers of interest, before they are put together.
+#[derive(Default)]
+struct Bounds {
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    max_output_tokens: Option<u64>,
+    n: Option<u32>,
+    best_of: Option<u32>,
+    prompts: Option<u64>,
+}
+
+pub(super) fn read(endpoint: Endpoint, text: &str) -> Result<Facts<'_>, RequestError> {
+    let mut facts = Facts {
+        usage_slot: UsageSlot::NewMember(object_start(text)),
+        ..Facts::default()
+    };
+    let mut bounds = Bounds::default();
+    let mut members = json::strict_members(text);
+    while let Some(member) = inside::next(&mut members, endpoint.home())? {
+        let Meaning::Governed(name) = judge(&FLAT, &member.key)? else {
+            continue;
+        };
+        let value = &member.value;
+        match name {
+            "model" => facts.model = Some((model(value)?, ModelSlot::Json(value.span.clone()))),
+            "stream" => facts.stream = boolean(name, value)?.unwrap_or(false),
+            "stream_options" => read_stream_options(value, &mut facts)?,
+            "max_tokens" => bounds.max_tokens = token_count(name, value)?,
+            "max_completion_tokens" => bounds.max_completion_tokens = token_count(name, value)?,
+            "max_output_tokens" => bounds.max_output_tokens = token_count(name, value)?,
+            "n" => bounds.n = choices(name, value)?,
+            "best_of" => bounds.best_of = choices(name, value)?,
+            "prompt" if endpoint == Endpoint::Completions => {
+                bounds.prompts = Some(count_prompts(value));
+            }
+            "previous_response_id" | "conversation" if value.kind != Kind::Null => {
+                return Err(RequestError::StoredObject { field: name });
+            }
+            "input" if endpoint == Endpoint::Responses => stored_items::refuse(value)?,
+            // A prompt that is kept at the provider. (For completions and images it is the prompt.)
+            "prompt" if endpoint == Endpoint::Responses && value.kind != Kind::Null => {
+                return Err(RequestError::StoredObject { field: name });
+            }
+            // An answer that is made when nobody is there to meter it. (For images it is a colour.)
+            "background"
+                if endpoint == Endpoint::Responses && boolean(name, value)? == Some(true) =>
+            {
+                return Err(RequestError::StoredObject { field: name });
+            }
+            // The content: governed against disguises, read by whoever inspects content.
+            _ => {}
+        }
+    }
+    facts.max_output_tokens = bounds.of(endpoint)?;
+    let answers = bounds.n.unwrap_or(1).max(bounds.best_of.unwrap_or(1));
+    facts.choices = u64::from(answers).saturating_mul(bounds.prompts.unwrap_or(1).max(1));
+    Ok(facts)
+}
+
+fn read_stream_options<'b>(value: &Value<'b>, facts: &mut Facts<'b>) -> Result<(), RequestError> {
+    match value.kind {
+        Kind::Null => {
+            facts.usage_slot = UsageSlot::InsteadOfNull(value.span.clone());
+            return Ok(());
+        }
+        Kind::Object => {}
+        _ => {
+            return Err(RequestError::Invalid {
+                field: "stream_options",
+                expected: "an object or null",
+            });
+        }
+    }
+    let mut slot = UsageSlot::InObject {
+        at: value.span.start.saturating_add(1),
+        empty: true,
+    };
+    for member in value.members() {
+        let member = member?;
+        if judge(&FLAT, &member.key)? == Meaning::Governed("include_usage") {
+            facts.include_usage = boolean("stream_options.include_usage", &member.value)?;
+            slot = UsageSlot::Value(member.value.span);
+        } else if let UsageSlot::InObject { empty, .. } = &mut slot {
+            *empty = false;
+        }
+    }
+    facts.usage_slot = slot;
+    Ok(())
+}
+
+/// The prompts of a request for completions: each string or list of tokens in a list is one.
+fn count_prompts(value: &Value<'_>) -> u64 {
+    if value.kind != Kind::Array {
+        return 1;
+    }
+    // The value was read before, so it has no errors left.
+    let prompts = json::elements(value)
+        .map_while(Result::ok)
+        .filter(|element| element.starts_with(['"', '[']));
+    prompts.count().try_into().unwrap_or(u64::MAX)
+}
+
+impl Bounds {
+    fn of(&self, endpoint: Endpoint) -> Result<Option<u64>, RequestError> {
+        match endpoint {
+            Endpoint::ChatCompletions => match (self.max_tokens, self.max_completion_tokens) {
+                (Some(old), Some(new)) if old != new => Err(RequestError::Conflict {
+                    field: "max_tokens",
+                    other: "max_completion_tokens",
+                }),
+                (old, new) => Ok(new.or(old)),
+            },
+            Endpoint::Responses => Ok(self.max_output_tokens),
+            Endpoint::Completions | Endpoint::Messages | Endpoint::CohereChat => {
+                Ok(self.max_tokens)
+            }
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The body to forward: the caller's bytes, with only the governed members changed, each at the
+//! place where it was read. Everything else stays byte for byte, and nothing is parsed twice.
+
+use std::ops::Range;
+
+use super::{ModelSlot, Request, RequestError, UsageSlot};
+use crate::json::push_string;
+use crate::{Endpoint, multipart};
+
+/// What to forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The new body; `None` when the caller's bytes can go on as they are.
+    pub body: Option<Vec<u8>>,
+    /// The provider was asked for a usage chunk that the caller did not ask for: it has to be taken
+    /// out of the answer again ([`crate::ResponseMeter::new`]).
+    pub usage_injected: bool,
+}
+
+/// Replace the bytes of a range.
+type Edit = (Range<usize>, String);
+
+impl Request<'_> {
+    /// The body with this model, and, if it asks for a stream of completions, with
+    /// `stream_options.include_usage` set: without it OpenAI does not say what a stream used. The
+    /// caller's other `stream_options` stay.
+    ///
+    /// Fails when a form's boundary is such that the model's name cannot stand between two of them.
+    pub fn rewrite(&self, model: &str) -> Result<Rewritten, RequestError> {
+        let in_form = |body: Option<Vec<u8>>| {
+            body.map(|body| Rewritten {
+                body: Some(body),
+                usage_injected: false,
+            })
+            .ok_or(RequestError::Invalid {
+                field: "model",
+                expected: "a name that does not hold the form's boundary",
+            })
+        };
+        match &self.model_slot {
+            ModelSlot::Part { boundary, part } if model != self.model => in_form(
+                multipart::splice(boundary, self.body, part, model.as_bytes()),
+            ),
+            ModelSlot::NewPart { boundary } => in_form(multipart::prepend(
+                boundary,
+                self.body,
+                "model",
+                model.as_bytes(),
+            )),
+            ModelSlot::Part { .. } => Ok(Rewritten {
+                body: None,
+                usage_injected: false,
+            }),
+            ModelSlot::Json(_) | ModelSlot::NewMember { .. } | ModelSlot::InPath => {
+                Ok(self.rewrite_json(model))
+            }
+        }
+    }
+
+    fn rewrite_json(&self, model: &str) -> Rewritten {
+        let reports_only_when_asked = matches!(
+            self.endpoint,
+            Endpoint::ChatCompletions | Endpoint::Completions
+        );
+        let usage_injected =
+            reports_only_when_asked && self.stream && self.include_usage != Some(true);
+        let mut edits = Vec::with_capacity(2);
+        edits.extend(self.model_edit(model));
+        if usage_injected {
+            edits.push(self.include_usage_edit());
+        }
+        edits.sort_by_key(|(range, _)| range.start);
+        let body = (!edits.is_empty()).then(|| splice(self.body, &edits));
+        Rewritten {
+            body,
+            usage_injected,
+        }
+    }
+
+    fn model_edit(&self, model: &str) -> Option<Edit> {
+        let mut text = String::with_capacity(model.len().saturating_add(16));
+        match &self.model_slot {
+            ModelSlot::Json(span) if model != self.model => {
+                push_string(&mut text, model);
+                Some((span.clone(), text))
+            }
+            ModelSlot::NewMember { at, empty } => {
+                text.push_str("\"model\":");
+                push_string(&mut text, model);
+                if !empty {
+                    text.push(',');
+                }
+                Some((*at..*at, text))
+            }
+            _ => None,
+        }
+    }
+
+    fn include_usage_edit(&self) -> Edit {
+        let (range, text) = match &self.usage_slot {
+            // Never the only member: there is `stream`, or it would not be a stream.
+            UsageSlot::NewMember(at) => (*at..*at, r#""stream_options":{"include_usage":true},"#),
+            UsageSlot::InsteadOfNull(span) => (span.clone(), r#"{"include_usage":true}"#),
+            UsageSlot::InObject { at, empty: true } => (*at..*at, r#""include_usage":true"#),
+            UsageSlot::InObject { at, empty: false } => (*at..*at, r#""include_usage":true,"#),
+            UsageSlot::Value(span) => (span.clone(), "true"),
+        };
+        (range, text.to_owned())
+    }
+}
+
+/// Applies edits that are in order and do not overlap. The ranges were read from this very body, so
+/// each slice exists; `unwrap_or_default` only spares a panic that cannot happen.
+fn splice(body: &[u8], edits: &[Edit]) -> Vec<u8> {
+    let added = edits
+        .iter()
+        .fold(0_usize, |sum, (_, text)| sum.saturating_add(text.len()));
+    let mut spliced = Vec::with_capacity(body.len().saturating_add(added));
+    let mut done = 0;
+    for (range, replacement) in edits {
+        spliced.extend_from_slice(body.get(done..range.start).unwrap_or_default());
+        spliced.extend_from_slice(replacement.as_bytes());
+        done = range.end;
+    }
+    spliced.extend_from_slice(body.get(done..).unwrap_or_default());
+    spliced
+}

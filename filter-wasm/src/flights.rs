@@ -1,0 +1,258 @@
+//! Exchanges in flight: what becomes of them when their VM dies.
+//!
+//! A trap ends every stream of its worker, and none of their callbacks comes any more. What such an
+//! exchange used would be free. So each leaves a note in shared data before it goes to its provider:
+//! the record that is due if nobody sees it end, charged for what was reserved. Whoever sees it end
+//! takes the note away. The leader looks for notes whose VM is dead, and reports them.
+//!
+//! A VM is dead when its heartbeat has not moved while the leader looked [`PATIENCE`] times, a second
+//! apart. The leader counts its looks, not the time: a process that was paused as a whole moves all
+//! its heartbeats again before it has looked often enough. Should a VM come back that was taken for
+//! dead, it begins a new life under another number, and forgets what has been reported for it.
+
+use std::cell::RefCell;
+
+use prost::Message as _;
+use reeve_exchange::request::Plan;
+use reeve_exchange::response;
+use reeve_proto::v1::UsageRecord;
+
+use crate::shared;
+use crate::usage_record::{self, Reserved};
+use crate::{counters, host, outbox};
+
+/// Numbers of VMs given out.
+const VM_COUNT: &str = "vm_count";
+/// Looks of the leader without a heartbeat, until a VM is dead.
+const PATIENCE: u32 = 5;
+/// What stands for the heartbeat of a VM that was taken for dead.
+const DEAD: u64 = u64::MAX;
+
+thread_local! {
+    /// This VM. A VM has one thread.
+    static VM: RefCell<Vm> = RefCell::new(Vm::default());
+}
+
+/// One VM: its number, its heartbeat, its places for notes.
+#[derive(Debug, Default)]
+struct Vm {
+    /// Zero: none yet; it has had no exchange.
+    number: u64,
+    beats: u64,
+    /// Places that were ever used.
+    places: u64,
+    free: Vec<u64>,
+}
+
+/// Where an exchange has left its note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flight {
+    vm: u64,
+    place: u64,
+}
+
+/// Creates what the VMs share. Leader only; see `shared.rs`.
+pub(crate) fn create() {
+    if shared::count(VM_COUNT).is_none() {
+        host::shared_set(VM_COUNT, &0_u64.to_le_bytes());
+    }
+}
+
+/// Leaves a note. `None`: no policy has been applied in this process, so nothing may fly.
+pub(crate) fn begin(plan: &Plan, reserved: &Reserved) -> Option<Flight> {
+    let flight = VM.with_borrow_mut(Vm::take_place)?;
+    let settlement = response::abandon(plan);
+    let record = usage_record::of(plan, reserved, &settlement, reserved.at_ms);
+    let amounts = plan
+        .reservations
+        .iter()
+        .map(|reservation| reservation.amount);
+    host::shared_set(&flight.key(), &encode(amounts, &record));
+    Some(flight)
+}
+
+/// Has the exchange not been reported yet? (Not so, if this VM was taken for dead meanwhile.)
+pub(crate) fn is_due(flight: Flight) -> bool {
+    VM.with_borrow(|vm| vm.number == flight.vm)
+}
+
+/// Takes the note away: the exchange has been seen to end, and is reported.
+pub(crate) fn end(flight: Flight) {
+    VM.with_borrow_mut(|vm| {
+        host::shared_set(&flight.key(), &[]);
+        vm.free.push(flight.place);
+    });
+}
+
+/// Shows that this VM lives. Call on every tick of a worker.
+pub(crate) fn beat() {
+    VM.with_borrow_mut(Vm::beat);
+}
+
+impl Flight {
+    fn key(self) -> String {
+        format!("flight/{}/{}", self.vm, self.place)
+    }
+}
+
+impl Vm {
+    fn take_place(&mut self) -> Option<Flight> {
+        if self.number == 0 {
+            self.number = shared::increment(VM_COUNT)?;
+            self.write();
+        }
+        let place = if let Some(place) = self.free.pop() {
+            place
+        } else {
+            let place = self.places;
+            self.places = self.places.saturating_add(1);
+            // Known before it is used.
+            self.write();
+            place
+        };
+        Some(Flight {
+            vm: self.number,
+            place,
+        })
+    }
+
+    fn beat(&mut self) {
+        if self.number == 0 {
+            return;
+        }
+        if Life::read(self.number).is_some_and(|life| life.beats == DEAD) {
+            host::error("this VM was taken for dead: what it had in flight has been charged");
+            *self = Self::default();
+            return;
+        }
+        self.beats = self.beats.saturating_add(1);
+        self.write();
+    }
+
+    fn write(&self) {
+        let words = [self.beats, self.places].map(u64::to_le_bytes);
+        host::shared_set(&Life::key(self.number), words.as_flattened());
+    }
+}
+
+/// What a VM says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Life {
+    beats: u64,
+    places: u64,
+}
+
+impl Life {
+    fn key(number: u64) -> String {
+        format!("vm/{number}")
+    }
+
+    fn read(number: u64) -> Option<Self> {
+        let bytes = host::shared_get(&Self::key(number)).0?;
+        let (beats, rest) = bytes.split_first_chunk::<8>()?;
+        Some(Self {
+            beats: u64::from_le_bytes(*beats),
+            places: u64::from_le_bytes(*rest.first_chunk::<8>()?),
+        })
+    }
+}
+
+/// The leader's eye on the VMs.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    seen: Vec<Seen>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    beats: u64,
+    looks_without_beat: u32,
+    is_over: bool,
+}
+
+impl Watch {
+    /// Looks at every VM once, and reports what the dead ones had in flight.
+    pub(crate) fn look(&mut self, now_ms: i64) {
+        let count = usize::try_from(shared::count(VM_COUNT).unwrap_or(0)).unwrap_or(0);
+        if self.seen.len() < count {
+            self.seen.resize(count, Seen::default());
+        }
+        for (number, seen) in (1..).zip(&mut self.seen) {
+            if seen.is_over {
+                continue;
+            }
+            let Some(life) = Life::read(number) else {
+                continue;
+            };
+            if life.beats != DEAD && life.beats != seen.beats {
+                *seen = Seen {
+                    beats: life.beats,
+                    ..Seen::default()
+                };
+                continue;
+            }
+            seen.looks_without_beat = seen.looks_without_beat.saturating_add(1);
+            if seen.looks_without_beat >= PATIENCE {
+                bury(number, life, now_ms);
+                seen.is_over = true;
+            }
+        }
+    }
+}
+
+/// Reports everything that a dead VM had in flight.
+fn bury(number: u64, life: Life, now_ms: i64) {
+    let words = [DEAD, life.places].map(u64::to_le_bytes);
+    host::shared_set(&Life::key(number), words.as_flattened());
+    let mut reported: u64 = 0;
+    for place in 0..life.places {
+        let flight = Flight { vm: number, place };
+        let note = host::shared_get(&flight.key()).0.unwrap_or_default();
+        let Some((amounts, mut record)) = decode(&note) else {
+            continue;
+        };
+        for (charge, reserved) in record.charges.iter().zip(amounts) {
+            counters::settle(
+                &charge.limit_id,
+                charge.window_start_ms,
+                reserved,
+                charge.amount,
+            );
+        }
+        record.finished_at_ms = now_ms;
+        // Reported first: were this VM to die in between, it is charged twice rather than never.
+        outbox::append(record);
+        host::shared_set(&flight.key(), &[]);
+        reported = reported.saturating_add(1);
+    }
+    if reported > 0 {
+        host::error(&format!(
+            "a VM died with {reported} exchanges in flight: they are charged what was reserved"
+        ));
+    }
+}
+
+/// The amounts that were reserved, behind their number; then the record.
+fn encode(amounts: impl Iterator<Item = i64>, record: &UsageRecord) -> Vec<u8> {
+    let amounts: Vec<u8> = amounts.flat_map(i64::to_le_bytes).collect();
+    let length = u32::try_from(amounts.len()).unwrap_or(u32::MAX);
+    let mut note = length.to_le_bytes().to_vec();
+    note.extend_from_slice(&amounts);
+    note.extend_from_slice(&record.encode_to_vec());
+    note
+}
+
+/// `None`: there is no note.
+fn decode(note: &[u8]) -> Option<(Vec<i64>, UsageRecord)> {
+    let (length, rest) = note.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let (amounts, record) = rest.split_at_checked(length)?;
+    let amounts = amounts.as_chunks::<8>().0.iter();
+    let record = UsageRecord::decode(record)
+        .map_err(|error| host::error(&format!("a note of a flight is unusable: {error}")))
+        .ok()?;
+    Some((
+        amounts.map(|amount| i64::from_le_bytes(*amount)).collect(),
+        record,
+    ))
+}

@@ -1,0 +1,71 @@
+//! What the control plane is told about an exchange.
+
+use reeve_exchange::request::Plan;
+use reeve_exchange::response::Settlement;
+use reeve_llm::Usage;
+use reeve_proto::v1;
+
+/// When and under which name an exchange went to its provider, and in which windows it was reserved.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reserved {
+    pub(crate) request_id: String,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) at_ms: i64,
+    /// Of each reservation, the start of the window it was taken in.
+    pub(crate) windows: Vec<i64>,
+}
+
+/// The record of an exchange that came to this settlement; its sequence number is still to be given.
+pub(crate) fn of(
+    plan: &Plan,
+    reserved: &Reserved,
+    settlement: &Settlement,
+    finished_at_ms: i64,
+) -> v1::UsageRecord {
+    let charges = plan
+        .reservations
+        .iter()
+        .zip(&reserved.windows)
+        .zip(&settlement.charges);
+    let charges = charges.map(|((reservation, window_start_ms), amount)| v1::Charge {
+        limit_id: reservation.limit.id.clone(),
+        window_start_ms: *window_start_ms,
+        amount: *amount,
+    });
+    let id = |id: Option<&String>| id.cloned().unwrap_or_default();
+    v1::UsageRecord {
+        sequence: 0,
+        request_id: reserved.request_id.clone(),
+        reserved_at_ms: reserved.at_ms,
+        finished_at_ms,
+        virtual_key_id: id(plan.key.as_ref().map(|key| &key.id)),
+        team_id: id(plan.team.as_ref().map(|team| &team.id)),
+        customer_id: id(plan.customer.as_ref().map(|customer| &customer.id)),
+        provider_config_id: id(plan.provider_config_id.as_ref()),
+        provider: plan.provider.clone(),
+        model: plan.model.clone(),
+        operation: plan.endpoint.operation().to_owned(),
+        usage: Some(token_usage(&settlement.usage)),
+        cost_nanos: settlement.cost.get(),
+        estimated: settlement.estimated,
+        status: u32::from(settlement.status),
+        streamed: settlement.streamed,
+        charges: charges.collect(),
+        outcome: settlement.outcome.as_str().to_owned(),
+    }
+}
+
+fn token_usage(usage: &Usage) -> v1::TokenUsage {
+    v1::TokenUsage {
+        input_tokens: usage.input_tokens,
+        cache_read_tokens: usage.cache_read_tokens,
+        cache_write_5m_tokens: usage.cache_write_5m_tokens,
+        output_tokens: usage.output_tokens,
+        reasoning_tokens: usage.reasoning_tokens,
+        cache_write_1h_tokens: usage.cache_write_1h_tokens,
+        audio_input_tokens: usage.audio_input_tokens,
+        audio_output_tokens: usage.audio_output_tokens,
+        image_input_tokens: usage.image_input_tokens,
+        image_output_tokens: usage.image_output_tokens,
+    }
+}
