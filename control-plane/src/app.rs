@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Db, Tx};
+use crate::ledger::Ledger;
 use crate::policy_changes;
 use crate::policy_sync::{Hub, in_force};
 use crate::providers::EnvoyFiles;
@@ -28,6 +29,8 @@ pub struct App {
     pub sealing_key: SealingKey,
     /// Whose turn it is to write Envoy's files.
     pub envoy_files: EnvoyFiles,
+    /// What is lent and used.
+    pub ledger: Ledger,
     /// What is published to the filters, and who they are.
     pub policy_sync: Hub,
     /// Wakes the publisher after a change of policy was committed. A wake-up that comes while the
@@ -47,6 +50,7 @@ impl App {
             random: Random::default(),
             sealing_key,
             envoy_files: EnvoyFiles::default(),
+            ledger: Ledger::default(),
             policy_sync: Hub::default(),
             policy_changed: Notify::new(),
             policy_published: AtomicBool::new(false),

@@ -10,7 +10,7 @@ use axum::{Json, Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
@@ -18,8 +18,8 @@ use crate::auth::Admin;
 use crate::error::{self, Error};
 use crate::http::{request_id, unread_body};
 use crate::{
-    coverage, customers, health, models, policy_sync, providers, settings, teams, usage,
-    virtual_keys,
+    coverage, customers, explain, health, ledger, model_configs, models, policy_sync,
+    pricing_overrides, providers, settings, teams, usage, virtual_keys,
 };
 
 #[derive(OpenApi)]
@@ -40,18 +40,31 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .merge(settings::routes::routes())
         // /api/governance/virtual-keys, /{id}, /{id}/rotate
         .merge(virtual_keys::routes::routes())
+        // /api/governance/virtual-keys/quota
+        .merge(virtual_keys::quota::routes())
         // /api/governance/teams, /{id}
         .merge(teams::routes::routes())
         // /api/governance/customers, /{id}
         .merge(customers::routes::routes())
+        // /api/governance/model-configs, /{id}
+        .merge(model_configs::routes::routes())
+        // /api/governance/providers, /{name}
+        .merge(model_configs::provider_routes::routes())
         // /api/providers, /{name}, /{name}/keys, /{name}/keys/{id}
         .merge(providers::routes::routes())
         // /api/models, /{provider}/{model}
         .merge(models::routes::routes())
+        // /api/governance/pricing-overrides, /{id}
+        .merge(pricing_overrides::routes::routes())
         // /api/governance/usage, /records, /rejected
         .merge(usage::routes::routes())
+        // /api/governance/sessions, /{id}/release
+        .merge(ledger::routes::routes())
+        .merge(ledger::limit_routes::routes())
         // /api/governance/coverage
         .merge(coverage::routes::routes())
+        // /api/governance/explain
+        .merge(explain::routes::routes())
         // /api/nodes
         .merge(policy_sync::routes::routes())
 }
@@ -71,6 +84,13 @@ pub fn openapi() -> Document {
         .add_security_scheme(
             "admin_token",
             SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
+        );
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme(
+            "virtual_key",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-bf-vk"))),
         );
     document
 }

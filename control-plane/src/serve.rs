@@ -20,7 +20,7 @@ use crate::config::{Config, DatabaseUrl};
 use crate::db::Db;
 use crate::random::Random;
 use crate::settings::{self, Settings};
-use crate::{logging, policy_sync, providers, router, secrets};
+use crate::{ledger, logging, policy_sync, providers, router, secrets};
 
 /// How long requests at hand may take to finish when the process is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,6 +41,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut parts = JoinSet::new();
     parts.spawn(serve_http(Arc::clone(&app), http));
     parts.spawn(serve_grpc(Arc::clone(&app), grpc));
+    parts.spawn(keep_ledger(Arc::clone(&app)));
+    parts.spawn(release_silent_sessions(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
     parts.spawn(keep_envoy_files(Arc::clone(&app)));
     finish(&app, parts).await
@@ -117,6 +119,16 @@ async fn serve_grpc(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> 
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), app.stopped())
         .await
         .context("the policy stream failed")
+}
+
+async fn keep_ledger(app: Arc<App>) -> anyhow::Result<()> {
+    ledger::run(app).await;
+    Ok(())
+}
+
+async fn release_silent_sessions(app: Arc<App>) -> anyhow::Result<()> {
+    ledger::release_silent_sessions(app).await;
+    Ok(())
 }
 
 async fn publish(app: Arc<App>) -> anyhow::Result<()> {

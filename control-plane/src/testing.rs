@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
+use crate::ledger;
 use crate::router::router;
 use crate::secrets::{SealingKey, Secret};
 use crate::settings::{self, Settings};
@@ -67,6 +68,7 @@ impl Api {
             .await
             .unwrap();
         tx.commit().await.unwrap();
+        tokio::spawn(ledger::run(Arc::clone(&app)));
         Self {
             router: router(Arc::clone(&app)),
             app,

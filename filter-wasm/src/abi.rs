@@ -109,6 +109,7 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+    fn proxy_continue_stream(kind: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -265,6 +266,13 @@ pub(crate) fn send_local_response(
             NO_GRPC,
         )
     })
+}
+
+/// Lets the request go on that was held back.
+pub(crate) fn continue_request() -> Result<()> {
+    const REQUEST: u32 = 0;
+    // SAFETY: there is no address in it.
+    checked(unsafe { proxy_continue_stream(REQUEST) })
 }
 
 /// Defines a metric, and gives its id.

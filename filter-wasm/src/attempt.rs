@@ -24,7 +24,7 @@ impl Context for Attempt {}
 impl HttpContext for Attempt {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         #[cfg(feature = "fault-injection")]
-        crate::governance::fault::at(b"trap-attempt");
+        crate::fault::at(b"trap-attempt");
         let [xds, cluster, filter, reeve] = METADATA;
         let metadata = |name| host::property(&[xds, cluster, filter, reeve, name]);
         let (Some(authority), Some(mut path), Some(below)) = (

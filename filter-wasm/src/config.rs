@@ -1,5 +1,7 @@
 //! The plugin configuration, as the control plane renders it (`control-plane/src/envoy_files`).
 
+use std::rc::Rc;
+
 use serde::Deserialize;
 
 /// The same for every role: a worker's `governance` may have to take `sync` over.
@@ -9,7 +11,7 @@ pub(crate) struct Config {
     /// Envoy's node id.
     pub(crate) node_id: String,
     /// The cluster of the control plane's gRPC port.
-    pub(crate) policy_cluster: String,
+    pub(crate) policy_cluster: Rc<str>,
 }
 
 impl Config {

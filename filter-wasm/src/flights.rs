@@ -19,7 +19,7 @@ use reeve_proto::v1::UsageRecord;
 
 use crate::shared;
 use crate::usage_record::{self, Reserved};
-use crate::{counters, host, outbox};
+use crate::{host, outbox};
 
 /// Numbers of VMs given out.
 const VM_COUNT: &str = "vm_count";
@@ -63,11 +63,7 @@ pub(crate) fn begin(plan: &Plan, reserved: &Reserved) -> Option<Flight> {
     let flight = VM.with_borrow_mut(Vm::take_place)?;
     let settlement = response::abandon(plan);
     let record = usage_record::of(plan, reserved, &settlement, reserved.at_ms);
-    let amounts = plan
-        .reservations
-        .iter()
-        .map(|reservation| reservation.amount);
-    host::shared_set(&flight.key(), &encode(amounts, &record));
+    host::shared_set(&flight.key(), &record.encode_to_vec());
     Some(flight)
 }
 
@@ -208,17 +204,9 @@ fn bury(number: u64, life: Life, now_ms: i64) {
     for place in 0..life.places {
         let flight = Flight { vm: number, place };
         let note = host::shared_get(&flight.key()).0.unwrap_or_default();
-        let Some((amounts, mut record)) = decode(&note) else {
+        let Some(mut record) = decode(&note) else {
             continue;
         };
-        for (charge, reserved) in record.charges.iter().zip(amounts) {
-            counters::settle(
-                &charge.limit_id,
-                charge.window_start_ms,
-                reserved,
-                charge.amount,
-            );
-        }
         record.finished_at_ms = now_ms;
         // Reported first: were this VM to die in between, it is charged twice rather than never.
         outbox::append(record);
@@ -232,27 +220,12 @@ fn bury(number: u64, life: Life, now_ms: i64) {
     }
 }
 
-/// The amounts that were reserved, behind their number; then the record.
-fn encode(amounts: impl Iterator<Item = i64>, record: &UsageRecord) -> Vec<u8> {
-    let amounts: Vec<u8> = amounts.flat_map(i64::to_le_bytes).collect();
-    let length = u32::try_from(amounts.len()).unwrap_or(u32::MAX);
-    let mut note = length.to_le_bytes().to_vec();
-    note.extend_from_slice(&amounts);
-    note.extend_from_slice(&record.encode_to_vec());
-    note
-}
-
 /// `None`: there is no note.
-fn decode(note: &[u8]) -> Option<(Vec<i64>, UsageRecord)> {
-    let (length, rest) = note.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    let (amounts, record) = rest.split_at_checked(length)?;
-    let amounts = amounts.as_chunks::<8>().0.iter();
-    let record = UsageRecord::decode(record)
+fn decode(note: &[u8]) -> Option<UsageRecord> {
+    if note.is_empty() {
+        return None;
+    }
+    UsageRecord::decode(note)
         .map_err(|error| host::error(&format!("a note of a flight is unusable: {error}")))
-        .ok()?;
-    Some((
-        amounts.map(|amount| i64::from_le_bytes(*amount)).collect(),
-        record,
-    ))
+        .ok()
 }

@@ -3,6 +3,7 @@
 //! Which callback asks which question is the table in `reeve_exchange`.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType};
@@ -11,27 +12,21 @@ use reeve_exchange::head::{self, Admission, Admitted};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::Reply;
 use reeve_exchange::request::{self, Plan};
-use reeve_exchange::response::{Metering, Outcome};
 use reeve_exchange::{Denial, reply};
-use reeve_llm::{COUNT_HEADERS, ResponseHead, WireFormat};
+use reeve_llm::WireFormat;
+use reeve_policy::lease::{Refused, Taken, Want};
 
 use crate::attempt::UPSTREAM_PATH;
-use crate::counters::{self, Refused};
-use crate::flights::{self, Flight};
+#[cfg(feature = "fault-injection")]
+use crate::fault;
+use crate::flights;
+use crate::forwarded::Forwarded;
 use crate::policy_cache::PolicyCache;
-use crate::usage_record::{self, Reserved};
-use crate::{access_log, host, metrics, outbox};
+use crate::usage_record::Reserved;
+use crate::{access_log, history, host, limits, metrics, outbox};
 
 /// The header that chooses the provider's cluster. Only this filter may set it.
 const CLUSTER: &str = "x-reeve-cluster";
-/// How the provider had encoded its answer; Envoy sets it (`control-plane/src/envoy_files/listener.rs`).
-const PROVIDER_ENCODING: &str = "x-reeve-provider-encoding";
-/// Envoy's response flags for a caller that went away: it closed the connection
-/// (`DownstreamConnectionTermination`), broke its protocol, or reset the stream.
-const DOWNSTREAM_GONE: u64 = 0x4000 | 0x4_0000 | 0x1000_0000;
-/// A response that is of no use before its end waits for its cost up to this size; Envoy itself
-/// holds no more than 1 MiB.
-const MAX_WAITING_BYTES: usize = 256 << 10;
 
 thread_local! {
     /// One per VM, and a VM has one thread.
@@ -45,6 +40,8 @@ pub(crate) struct Governance {
     state: State,
     dialect: WireFormat,
     request_id: Vec<u8>,
+    /// Where limits are asked for.
+    policy_cluster: Rc<str>,
 }
 
 #[derive(Debug)]
@@ -53,44 +50,34 @@ enum State {
     Idle,
     /// Since when: milliseconds since the Unix epoch.
     AwaitingBody(Admission, i64),
+    /// Too little is held of a limit: the control plane is asked for more.
+    Asking(Box<Asking>),
     Forwarded(Box<Forwarded>),
 }
 
-/// A request that went to its provider.
+/// A request that waits for the control plane.
 #[derive(Debug)]
-struct Forwarded {
-    metering: Metering,
-    reserved: Reserved,
-    flight: Flight,
-    /// What is left under its limits, as header fields.
-    allowance: Vec<(&'static str, String)>,
-    answer: Answer,
+struct Asking {
+    plan: Plan,
+    /// Size of its body, which is held back.
+    size: usize,
+    /// Of the call.
+    token: u32,
+    wants: Vec<Want>,
+    /// How often it has asked.
+    times: u32,
 }
 
-/// How far the response has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// Not here yet, or passing.
-    Open,
-    /// Held, headers and all, until its cost is known; so many bytes are there, and metered.
-    Waiting(usize),
-    /// It broke off while it was held, and Envoy answers in its place.
-    Replaced,
-    /// It has ended in order.
-    Ended,
-}
-
-impl Default for Governance {
-    fn default() -> Self {
+impl Governance {
+    pub(crate) const fn new(policy_cluster: Rc<str>) -> Self {
         Self {
             state: State::Idle,
             dialect: WireFormat::OpenAi,
             request_id: Vec::new(),
+            policy_cluster,
         }
     }
-}
 
-impl Governance {
     fn refuse(&mut self, denial: &Denial) -> Action {
         let kind = reply::kind(denial);
         metrics::denied(kind);
@@ -118,47 +105,78 @@ impl Governance {
             }
             request::judge_body(policy, now_ms, admission, &body, random())
         });
-        match judged.and_then(|plan| self.reserve(plan, now_ms)) {
-            Ok(forwarded) => {
-                send(forwarded.metering.plan(), size);
-                self.state = State::Forwarded(Box::new(forwarded));
-                Action::Continue
-            }
+        match judged {
+            Ok(plan) => self.go_on(history::size(plan), size, 0, now_ms),
             Err(denial) => self.refuse(&denial),
         }
     }
 
-    /// Takes all that the plan needs, or nothing.
-    fn reserve(&self, plan: Plan, now_ms: i64) -> Result<Forwarded, Denial> {
+    /// Reserves and sends, or asks for what is missing, or refuses.
+    fn go_on(&mut self, plan: Plan, size: usize, asked: u32, now_ms: i64) -> Action {
         if !outbox::has_room() {
-            return Err(Denial::UsageBacklogFull);
+            return self.refuse(&Denial::UsageBacklogFull);
         }
-        let taken = match counters::reserve_all(&plan.reservations, now_ms) {
-            Ok(taken) => taken,
-            Err(Refused::Exceeded(index, exceeded)) => {
-                return Err(plan.limit_denial(index, exceeded));
+        let tenure = POLICY.with(PolicyCache::tenure);
+        match limits::reserve_all(tenure, &plan.reservations, asked, now_ms) {
+            Ok(taken) => match self.forward(plan, &taken, now_ms) {
+                Ok(forwarded) => {
+                    send(forwarded.plan(), size);
+                    self.state = State::Forwarded(Box::new(forwarded));
+                    Action::Continue
+                }
+                Err(denial) => self.refuse(&denial),
+            },
+            Err(Refused::Short(wants)) => {
+                let cluster = self.policy_cluster.clone();
+                let Some(token) = limits::ask(&cluster, &wants) else {
+                    return self.refuse(&Denial::LimitsUnavailable);
+                };
+                self.state = State::Asking(Box::new(Asking {
+                    plan,
+                    size,
+                    token,
+                    wants,
+                    times: asked.saturating_add(1),
+                }));
+                Action::Pause
             }
-            Err(Refused::Unavailable) => return Err(Denial::PolicyUnavailable),
-        };
+            Err(Refused::Exceeded(index, exceeded)) => {
+                if let Some(tokens) = plan.clamp_to(index, exceeded) {
+                    let plan = clamped(plan, tokens, size);
+                    return self.go_on(plan, size, asked, now_ms);
+                }
+                let denial = plan.limit_denial(index, exceeded);
+                self.refuse(&denial)
+            }
+            Err(Refused::Unavailable) => self.refuse(&Denial::PolicyUnavailable),
+        }
+    }
+
+    /// All that the plan needs is taken.
+    fn forward(&self, plan: Plan, taken: &[Taken], now_ms: i64) -> Result<Forwarded, Denial> {
         let reserved = Reserved {
             request_id: reeve_llm::sanitise(&self.request_id),
             at_ms: now_ms,
-            windows: taken.iter().map(|taken| taken.window_start_ms).collect(),
+            leases: taken.iter().map(|taken| taken.lease).collect(),
         };
         let Some(flight) = flights::begin(&plan, &reserved) else {
-            counters::give_back(&plan.reservations, &reserved.windows);
+            limits::give_back(&plan.reservations, &reserved.leases);
             return Err(Denial::PolicyUnavailable);
         };
-        let left = plan.reservations.iter().zip(&taken);
+        let left = plan.reservations.iter().zip(taken);
         let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
-        Ok(Forwarded {
-            allowance: allowance::headers(left, self.dialect, now_ms),
-            metering: Metering::new(plan),
-            reserved,
-            flight,
-            answer: Answer::Open,
-        })
+        let allowance = allowance::headers(left, self.dialect, now_ms);
+        Ok(Forwarded::new(plan, reserved, flight, allowance))
     }
+}
+
+/// The plan with a lower bound of its output in its body.
+fn clamped(mut plan: Plan, tokens: u64, size: usize) -> Plan {
+    let body = plan
+        .body
+        .take()
+        .unwrap_or_else(|| host::buffer(BufferType::HttpRequestBody, size));
+    plan.clamped(tokens, &body)
 }
 
 /// Readies the request for its provider's cluster.
@@ -174,7 +192,34 @@ fn send(plan: &Plan, size: usize) {
     host::set_request_header(CLUSTER, plan.cluster.as_bytes());
 }
 
-impl Context for Governance {}
+impl Context for Governance {
+    /// The control plane has answered, or has not.
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        match &self.state {
+            State::Asking(asking) if asking.token == token => {}
+            _ => return,
+        }
+        let State::Asking(asking) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
+        let now_ms = host::now_ms();
+        let answered = status == 0 && {
+            let bytes = host::buffer(BufferType::GrpcReceiveBuffer, size);
+            limits::on_answer(&asking.wants, &bytes, now_ms)
+                .map_err(|error| {
+                    host::error(&format!("an answer about leases is unusable: {error}"));
+                })
+                .is_ok()
+        };
+        if !answered {
+            self.refuse(&Denial::LimitsUnavailable);
+            return;
+        }
+        if self.go_on(asking.plan, asking.size, asking.times, now_ms) == Action::Continue {
+            host::resume_request();
+        }
+    }
+}
 
 impl HttpContext for Governance {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
@@ -231,7 +276,7 @@ impl HttpContext for Governance {
                 message: "a request with trailers is not accepted: send headers and a body".into(),
                 param: None,
             }),
-            State::Idle => Action::Pause,
+            State::Idle | State::Asking(_) => Action::Pause,
         }
     }
 
@@ -240,14 +285,14 @@ impl HttpContext for Governance {
         fault::at(b"trap-answer");
         match &mut self.state {
             State::Forwarded(forwarded) => forwarded.on_response_headers(end_of_stream),
-            State::Idle | State::AwaitingBody(..) => Action::Continue,
+            State::Idle | State::AwaitingBody(..) | State::Asking(_) => Action::Continue,
         }
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         match &mut self.state {
             State::Forwarded(forwarded) => forwarded.on_response_body(size, end_of_stream),
-            State::Idle | State::AwaitingBody(..) => Action::Continue,
+            State::Idle | State::AwaitingBody(..) | State::Asking(_) => Action::Continue,
         }
     }
 
@@ -267,143 +312,6 @@ impl HttpContext for Governance {
     }
 }
 
-impl Forwarded {
-    fn on_response_headers(&mut self, end_of_stream: bool) -> Action {
-        if let Answer::Waiting(_) = self.answer {
-            self.metering.set_status(response_status());
-            self.answer = Answer::Replaced;
-            return Action::Continue;
-        }
-        let plan = self.metering.plan();
-        metrics::first_byte(plan, host::now_ms().saturating_sub(self.reserved.at_ms));
-        host::set_response_header("x-reeve-provider", plan.provider.as_bytes());
-        host::set_response_header("x-reeve-model", plan.model.as_bytes());
-        for (name, value) in self.allowance.drain(..) {
-            host::set_response_header(name, value.as_bytes());
-        }
-        let content_type = host::response_header("content-type");
-        let content_encoding = host::response_header("content-encoding");
-        let counts = if reeve_llm::wants_count_headers(plan.endpoint) {
-            COUNT_HEADERS.map(host::response_header)
-        } else {
-            [const { None }; 4]
-        };
-        let head = ResponseHead {
-            content_type: content_type.as_deref(),
-            content_encoding: content_encoding.as_deref(),
-            counts: counts.each_ref().map(Option::as_deref),
-        };
-        if self.metering.on_response_headers(response_status(), head) {
-            host::remove_response_header("content-length");
-        }
-        if end_of_stream {
-            self.answer = Answer::Ended;
-            return Action::Continue;
-        }
-        if self.metering.can_wait() && can_be_held() {
-            self.answer = Answer::Waiting(0);
-            return Action::Pause;
-        }
-        Action::Continue
-    }
-
-    fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        // While held, `size` is everything so far.
-        let metered = match self.answer {
-            Answer::Replaced => return Action::Continue,
-            Answer::Waiting(metered) => metered,
-            Answer::Open | Answer::Ended => 0,
-        };
-        if self.metering.wants_body() {
-            let bytes = host::buffer_from(BufferType::HttpResponseBody, metered, size);
-            if let Some(instead) = self.metering.on_response_body(&bytes, end_of_stream) {
-                host::replace_buffer(BufferType::HttpResponseBody, size, &instead);
-            }
-        }
-        if end_of_stream {
-            self.end();
-        } else if let Answer::Waiting(_) = self.answer {
-            if size <= MAX_WAITING_BYTES {
-                self.answer = Answer::Waiting(size);
-                return Action::Pause;
-            }
-            self.answer = Answer::Open;
-        }
-        Action::Continue
-    }
-
-    fn on_response_trailers(&mut self) {
-        if self.answer != Answer::Replaced {
-            self.end();
-        }
-    }
-
-    /// The response has ended in order; if its headers are still here, they can tell its cost.
-    fn end(&mut self) {
-        let before = std::mem::replace(&mut self.answer, Answer::Ended);
-        if let Answer::Waiting(_) = before
-            && let Some(cost) = self.metering.cost()
-        {
-            host::set_response_header("x-reeve-cost", cost.to_string().as_bytes());
-        }
-    }
-
-    /// Charges what was used, and leaves a record of it for the control plane.
-    fn settle(self) {
-        if !flights::is_due(self.flight) {
-            return;
-        }
-        let outcome = if self.answer == Answer::Ended {
-            Outcome::Complete
-        } else if downstream_is_gone() {
-            Outcome::DownstreamDisconnect
-        } else {
-            Outcome::UpstreamReset
-        };
-        let now_ms = host::now_ms();
-        let (plan, settlement) = self.metering.settle(outcome);
-        let taken = plan.reservations.iter().zip(&self.reserved.windows);
-        for ((reservation, window_start_ms), used) in taken.zip(&settlement.charges) {
-            let limit_id = &reservation.limit.id;
-            counters::settle(limit_id, *window_start_ms, reservation.amount, *used);
-        }
-        outbox::append(usage_record::of(&plan, &self.reserved, &settlement, now_ms));
-        flights::end(self.flight);
-        access_log::ended(&settlement);
-        metrics::ended(
-            &plan,
-            &settlement,
-            now_ms.saturating_sub(self.reserved.at_ms),
-        );
-    }
-}
-
-fn response_status() -> u16 {
-    host::response_header(":status")
-        .and_then(|value| str::from_utf8(&value).ok()?.parse().ok())
-        .unwrap_or(0)
-}
-
-/// Can the response be held until its end, and is it small enough? Envoy's decompressor ends a body
-/// with trailers, which never come to a filter that holds the body; it takes the length out too.
-fn can_be_held() -> bool {
-    match host::response_header("content-length") {
-        Some(value) => str::from_utf8(&value).is_ok_and(|length| {
-            length
-                .parse()
-                .is_ok_and(|length: usize| length <= MAX_WAITING_BYTES)
-        }),
-        None => host::response_header(PROVIDER_ENCODING).is_none(),
-    }
-}
-
-fn downstream_is_gone() -> bool {
-    let flags = host::property(&["response", "flags"]).unwrap_or_default();
-    flags
-        .first_chunk::<8>()
-        .is_some_and(|flags| u64::from_le_bytes(*flags) & DOWNSTREAM_GONE != 0)
-}
-
 fn no_body() -> Denial {
     Denial::InvalidRequest {
         message: "the request has no body".into(),
@@ -421,43 +329,4 @@ fn random() -> u64 {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     })
-}
-
-/// Traps on demand, for the tests of the bad day. Not in a release build.
-#[cfg(feature = "fault-injection")]
-pub(crate) mod fault {
-    use super::{Headers, host};
-
-    const HEADER: &str = "x-fault-injection";
-    const ASKED: &str = "fault/trap-sync";
-
-    /// `x-fault-injection: trap` traps this VM when the request's headers are there, `trap-attempt`,
-    /// `trap-answer` and `trap-end` later on its way; `trap-sync` traps the VM that holds the stream.
-    pub(crate) fn inject(headers: Headers<'_>) {
-        match headers.first(HEADER) {
-            Some(b"trap") => trap(),
-            Some(b"trap-sync") => host::shared_set(ASKED, b"1"),
-            _ => {}
-        }
-    }
-
-    /// Traps this VM if the request has asked for it in this place.
-    pub(crate) fn at(place: &[u8]) {
-        let fields = host::request_headers();
-        if Headers::new(&fields).first(HEADER) == Some(place) {
-            trap();
-        }
-    }
-
-    pub(crate) fn trap_sync_if_asked() {
-        if host::shared_get(ASKED).0.is_some_and(|asked| asked == b"1") {
-            host::shared_set(ASKED, b"0");
-            trap();
-        }
-    }
-
-    #[expect(clippy::panic, reason = "trapping is its purpose")]
-    fn trap() {
-        panic!("trapped on request");
-    }
 }

@@ -171,6 +171,23 @@ pub(crate) fn open_stream(cluster: &str, service: &str, method: &str) -> Option<
     hostcalls::open_grpc_stream(cluster, service, method, Vec::new()).ok()
 }
 
+/// Calls a method that has one answer; it comes to the context that calls. `None`: the cluster is unknown.
+pub(crate) fn call(
+    cluster: &str,
+    service: &str,
+    method: &str,
+    message: &[u8],
+    timeout: Duration,
+) -> Option<u32> {
+    // As for streams.
+    hostcalls::dispatch_grpc_call(cluster, service, method, Vec::new(), Some(message), timeout).ok()
+}
+
+/// The request that was held back goes on.
+pub(crate) fn resume_request() {
+    checked("continue_stream", abi::continue_request());
+}
+
 /// `false`: the stream is gone. `true` means queued, not delivered.
 pub(crate) fn send_on_stream(token: u32, message: &[u8]) -> bool {
     abi::send_grpc(token, message).is_ok()

@@ -22,11 +22,15 @@ mod abi;
 mod access_log;
 mod attempt;
 mod config;
-mod counters;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod flights;
+mod forwarded;
 mod governance;
+mod history;
 mod host;
-mod lease;
+mod leadership;
+mod limits;
 mod metrics;
 mod outbox;
 mod policy_cache;

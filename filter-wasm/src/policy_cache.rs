@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use prost::Message;
+use reeve_policy::lease::Tenure;
 use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, VirtualKey};
 use reeve_proto::v1;
@@ -46,6 +47,11 @@ impl PolicyCache {
             self.owners.take();
             self.models.take();
         }
+    }
+
+    /// Under which this process holds leases.
+    pub(crate) fn tenure(&self) -> Tenure {
+        self.version.get().tenure
     }
 
     fn look_up<M, T>(&self, known: &RefCell<HashMap<String, Rc<T>>>, key: String) -> Option<Rc<T>>

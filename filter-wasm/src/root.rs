@@ -1,21 +1,24 @@
 //! The root context: which role this is, and its ticks.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
+use proxy_wasm::types::{BufferType, ContextType};
+use reeve_policy::lease::Want;
 
 use crate::attempt::Attempt;
 use crate::config::Config;
-use crate::flights;
 use crate::governance::Governance;
-use crate::host;
 use crate::sync::Sync;
+use crate::{flights, host, limits, shared};
 
 /// How often the stream's holder looks for usage to send and proves that it lives.
 const SYNC_TICK: Duration = Duration::from_millis(50);
-/// How often a worker looks whether the role has become free.
-const WORKER_TICK: Duration = Duration::from_millis(250);
+/// How often a worker looks after its leases, and whether the role has become free.
+const WORKER_TICK: Duration = Duration::from_millis(100);
+/// Questions about leases in one message.
+const ASKS_PER_MESSAGE: usize = 512;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -29,12 +32,47 @@ enum Role {
 pub(crate) struct Root {
     role: Option<Role>,
     sync: Option<Sync>,
+    /// Questions about leases that are not answered, by the token of the call.
+    asked: HashMap<u32, Vec<Want>>,
+    /// [`shared::RECALLS`], as it was last seen.
+    recalls: u64,
+}
+
+impl Root {
+    /// Gives back leases that are not needed, and says and asks what there is to say and ask.
+    fn tend_leases(&mut self) {
+        let recalls = shared::count(shared::RECALLS).unwrap_or(0);
+        let look = std::mem::replace(&mut self.recalls, recalls) != recalls;
+        let Some(sync) = &mut self.sync else {
+            return;
+        };
+        let mut wants = sync.take_asking();
+        wants.extend(limits::tick(look));
+        for wants in wants.chunks(ASKS_PER_MESSAGE) {
+            // What is not answered is said again.
+            if let Some(token) = limits::ask(&sync.cluster(), wants) {
+                self.asked.insert(token, wants.to_vec());
+            }
+        }
+    }
 }
 
 impl Context for Root {
     fn on_grpc_stream_message(&mut self, token: u32, size: usize) {
         if let Some(sync) = &mut self.sync {
             sync.on_message(token, size, host::now_ms());
+        }
+    }
+
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        let Some(wants) = self.asked.remove(&token) else {
+            return;
+        };
+        if status == 0 {
+            let bytes = host::buffer(BufferType::GrpcReceiveBuffer, size);
+            if let Err(error) = limits::on_answer(&wants, &bytes, host::now_ms()) {
+                host::error(&format!("an answer about leases is unusable: {error}"));
+            }
         }
     }
 
@@ -86,13 +124,17 @@ impl RootContext for Root {
         {
             host::set_tick_period(SYNC_TICK);
         }
+        self.tend_leases();
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
         match self.role {
             Some(Role::Attempt) => Some(Box::new(Attempt)),
             // Without a role nothing was configured; judging is the safe thing to do.
-            Some(Role::Governance | Role::Sync) | None => Some(Box::new(Governance::default())),
+            Some(Role::Governance | Role::Sync) | None => {
+                let cluster = self.sync.as_ref().map(Sync::cluster).unwrap_or_default();
+                Some(Box::new(Governance::new(cluster)))
+            }
         }
     }
 

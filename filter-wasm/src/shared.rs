@@ -4,20 +4,24 @@
 //! |---|---|---|
 //! | `version` | [`Version`] | the leader |
 //! | `settings`, `key/…`, `owner/…`, `model/…`, `models/…` | epoch (`u64` LE), encoded message; nothing behind the epoch: removed | the leader |
-//! | `limit/<id>` | [`reeve_policy::limit::Counter`] | created by the leader, then everyone by compare-and-swap |
+//! | `limit/<id>` | [`reeve_policy::lease::Pool`] | created by the leader, then everyone by compare-and-swap |
 //! | `usage_next`, `usage_acked` | `u64` LE: last sequence number given out, last one acknowledged | created by the leader; everyone; the leader |
 //! | `usage/<slot>` | an encoded `UsageRecord` | everyone, each its own slot |
 //! | `vm_count`, `vm/<n>`, `flight/<n>/<place>` | see `flights.rs` | created by the leader, then by each VM |
-//! | `leader` | see `lease.rs` | whoever leads |
+//! | `recalls` | `u64` LE: grows whenever something is recalled | created by the leader; the leader |
+//! | `leader` | see `leadership.rs` | whoever leads |
 //! | `boot` | this life of the process | the first leader |
 //!
 //! The host cannot write a key only if it is absent, so everything that several VMs change is created
 //! by the one leader before anything refers to it.
 
+use reeve_policy::lease::Tenure;
+
 use crate::host;
 
 pub(crate) const USAGE_NEXT: &str = "usage_next";
 pub(crate) const USAGE_ACKED: &str = "usage_acked";
+pub(crate) const RECALLS: &str = "recalls";
 const VERSION: &str = "version";
 const BOOT: &str = "boot";
 
@@ -31,6 +35,8 @@ pub(crate) struct Version {
     /// The epoch of a full update that is being applied; 0: none. Its entries are in force one by
     /// one, those it has not replaced yet stay in force until it ends.
     pub(crate) incoming: u64,
+    /// Under which this process holds leases.
+    pub(crate) tenure: Tenure,
 }
 
 impl Version {
@@ -46,11 +52,22 @@ impl Version {
             epoch: words.next()?,
             number: words.next()?,
             incoming: words.next()?,
+            tenure: Tenure {
+                session: words.next()?.cast_signed(),
+                divisor: u32::try_from(words.next()?).ok()?,
+            },
         })
     }
 
     pub(crate) fn write(self) {
-        let words = [self.epoch, self.number, self.incoming].map(u64::to_le_bytes);
+        let words = [
+            self.epoch,
+            self.number,
+            self.incoming,
+            self.tenure.session.cast_unsigned(),
+            u64::from(self.tenure.divisor),
+        ];
+        let words = words.map(u64::to_le_bytes);
         host::shared_set(VERSION, words.as_flattened());
     }
 

@@ -3,18 +3,27 @@
 //! The protocol is described in `proto/reeve/v1/policy_sync.proto`. A message that was handed to
 //! Envoy is queued, not delivered; only the control plane's acknowledgement counts.
 
+use std::rc::Rc;
+
 use prost::Message as _;
 use proxy_wasm::types::{BufferType, LogLevel};
+use reeve_policy::lease::pools::Of;
+use reeve_policy::lease::{LeaseId, Tenure, Want, standing};
+use reeve_policy::limit::Limit;
+use reeve_policy::model_limits::ModelLimitsTable;
+use reeve_policy::view::Settings;
 use reeve_policy::virtual_key::{Owner, VirtualKey};
 use reeve_proto::v1::control_message::Kind as Down;
 use reeve_proto::v1::filter_message::Kind as Up;
-use reeve_proto::v1::{self, ControlMessage, FilterMessage, Heartbeat, Hello, PolicyApplied};
+use reeve_proto::v1::{
+    self, ControlMessage, FilterMessage, Heartbeat, Hello, PolicyApplied, Welcome,
+};
 
 use crate::config::Config;
 use crate::flights::{self, Watch};
-use crate::lease::Lease;
+use crate::leadership::Lease;
 use crate::shared::{self, Version};
-use crate::{counters, host, outbox};
+use crate::{host, limits, outbox};
 
 const SERVICE: &str = "reeve.v1.PolicySync";
 const METHOD: &str = "Sync";
@@ -40,6 +49,8 @@ pub(crate) struct Sync {
     leads: bool,
     watch: Watch,
     look_at_ms: i64,
+    /// What the control plane is still to be told about leases.
+    asking: Vec<Want>,
 }
 
 #[derive(Debug)]
@@ -67,7 +78,18 @@ impl Sync {
             leads: false,
             watch: Watch::default(),
             look_at_ms: 0,
+            asking: Vec::new(),
         }
+    }
+
+    /// What the control plane is to be told about leases, each once.
+    pub(crate) fn take_asking(&mut self) -> Vec<Want> {
+        std::mem::take(&mut self.asking)
+    }
+
+    /// The cluster of the control plane.
+    pub(crate) fn cluster(&self) -> Rc<str> {
+        Rc::clone(&self.config.policy_cluster)
     }
 
     /// Does what is due. `true`: this context has just become the leader.
@@ -80,13 +102,16 @@ impl Sync {
             return false;
         }
         #[cfg(feature = "fault-injection")]
-        crate::governance::fault::trap_sync_if_asked();
+        crate::fault::trap_sync_if_asked();
         let new = !self.leads;
         if new {
             self.leads = true;
             self.watch = Watch::default();
             outbox::create();
             flights::create();
+            if shared::count(shared::RECALLS).is_none() {
+                host::shared_set(shared::RECALLS, &0_u64.to_le_bytes());
+            }
             host::log(LogLevel::Info, "this context holds the policy stream");
         }
         if now_ms >= self.look_at_ms {
@@ -175,13 +200,15 @@ impl Sync {
             Some(Down::Welcome(welcome)) => {
                 outbox::acknowledge(welcome.acknowledged_sequence);
                 stream.sent_through = Some(welcome.acknowledged_sequence);
+                begin_tenure(&welcome);
             }
             Some(Down::UsageAck(ack)) => outbox::acknowledge(ack.sequence),
             Some(Down::Spent(spent)) => {
                 for limit in spent.limits {
-                    counters::set_others(&limit.limit_id, limit.window_start_ms, limit.amount);
+                    limits::set_others(&limit.limit_id, limit.window_start_ms, limit.amount);
                 }
             }
+            Some(Down::Recall(recall)) => self.asking.extend(recalled(&recall)),
             Some(Down::PolicyUpdate(update)) => {
                 if let Some(applied) = apply(update) {
                     stream.send(Up::PolicyApplied(applied), now_ms);
@@ -240,6 +267,46 @@ impl Stream {
     }
 }
 
+/// From now on the process holds its leases under this session. What it held under another is void.
+fn begin_tenure(welcome: &Welcome) {
+    let tenure = Tenure {
+        session: welcome.session,
+        divisor: welcome.standing_divisor,
+    };
+    let current = Version::read().unwrap_or_default();
+    if current.tenure == tenure {
+        return;
+    }
+    // Before anybody can open a pool of this session.
+    for window in &welcome.withheld {
+        let lease = LeaseId {
+            session: tenure.session,
+            window_start_ms: window.window_start_ms,
+        };
+        limits::withhold(&window.limit_id, lease);
+    }
+    Version { tenure, ..current }.write();
+}
+
+/// Takes back what is not used of what was recalled; gives what the control plane is to be told.
+fn recalled(recall: &v1::Recall) -> Vec<Want> {
+    let tenure = Version::read().unwrap_or_default().tenure;
+    let wants = recall.windows.iter().filter_map(|window| {
+        limits::recall(Of {
+            limit_id: &window.limit_id,
+            lease: LeaseId {
+                session: tenure.session,
+                window_start_ms: window.window_start_ms,
+            },
+            standing: standing(window.base, tenure.divisor),
+        })
+    });
+    let wants = wants.collect();
+    // Workers look at what they hold.
+    shared::increment(shared::RECALLS);
+    wants
+}
+
 /// Writes a part of an update into shared data; after the last part the update is in force.
 fn apply(update: v1::PolicyUpdate) -> Option<PolicyApplied> {
     let v1::PolicyUpdate {
@@ -260,7 +327,7 @@ fn apply(update: v1::PolicyUpdate) -> Option<PolicyApplied> {
     for entry in entries {
         // Counters first: an entry is in force the moment it is written.
         match limits_of(&entry) {
-            Ok(limits) => limits.iter().for_each(|limit| counters::create(limit)),
+            Ok(limits) => limits.iter().for_each(|limit| limits::create(limit)),
             Err(error) => {
                 host::error(&format!("policy entry {} is refused: {error}", entry.key));
                 shared::write_entry(epoch, &entry.key, &[]);
@@ -277,6 +344,7 @@ fn apply(update: v1::PolicyUpdate) -> Option<PolicyApplied> {
             epoch,
             number: version,
             incoming: 0,
+            ..current
         }
         .write();
         PolicyApplied { epoch, version }
@@ -297,13 +365,25 @@ fn limits_of(entry: &v1::PolicyEntry) -> Result<Vec<String>, String> {
             .limits
             .into_iter()
             .chain(of_configs)
+            .chain(of_models(&key.model_limits))
             .map(|limit| limit.id)
             .collect())
     } else if entry.key.starts_with("owner/") {
         let owner = v1::Owner::decode(bytes).map_err(|error| error.to_string())?;
         let owner = Owner::try_from(owner).map_err(|error| error.to_string())?;
         Ok(owner.limits.into_iter().map(|limit| limit.id).collect())
+    } else if entry.key == "settings" {
+        let settings = v1::Settings::decode(bytes).map_err(|error| error.to_string())?;
+        let settings = Settings::try_from(settings).map_err(|error| error.to_string())?;
+        Ok(of_models(&settings.model_limits)
+            .map(|limit| limit.id)
+            .collect())
     } else {
         Ok(Vec::new())
     }
+}
+
+fn of_models(table: &ModelLimitsTable) -> impl Iterator<Item = Limit> {
+    let entries = table.entries().iter();
+    entries.flat_map(|entry| entry.limits.clone())
 }

@@ -3,16 +3,17 @@
 use reeve_exchange::request::Plan;
 use reeve_exchange::response::Settlement;
 use reeve_llm::Usage;
+use reeve_policy::lease::LeaseId;
 use reeve_proto::v1;
 
-/// When and under which name an exchange went to its provider, and in which windows it was reserved.
+/// When and under which name an exchange went to its provider, and of which leases it was reserved.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reserved {
     pub(crate) request_id: String,
     /// Milliseconds since the Unix epoch.
     pub(crate) at_ms: i64,
-    /// Of each reservation, the start of the window it was taken in.
-    pub(crate) windows: Vec<i64>,
+    /// Of each reservation, the lease that it was taken from.
+    pub(crate) leases: Vec<LeaseId>,
 }
 
 /// The record of an exchange that came to this settlement; its sequence number is still to be given.
@@ -25,11 +26,11 @@ pub(crate) fn of(
     let charges = plan
         .reservations
         .iter()
-        .zip(&reserved.windows)
+        .zip(&reserved.leases)
         .zip(&settlement.charges);
-    let charges = charges.map(|((reservation, window_start_ms), amount)| v1::Charge {
+    let charges = charges.map(|((reservation, lease), amount)| v1::Charge {
         limit_id: reservation.limit.id.clone(),
-        window_start_ms: *window_start_ms,
+        window_start_ms: lease.window_start_ms,
         amount: *amount,
     });
     let id = |id: Option<&String>| id.cloned().unwrap_or_default();
@@ -52,6 +53,10 @@ pub(crate) fn of(
         streamed: settlement.streamed,
         charges: charges.collect(),
         outcome: settlement.outcome.as_str().to_owned(),
+        price_version: plan.price.as_ref().map_or(0, |price| price.list.version),
+        service_tier: settlement
+            .service
+            .map_or_else(String::new, |service| service.as_str().to_owned()),
     }
 }
 

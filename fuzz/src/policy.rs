@@ -4,10 +4,13 @@
 use std::rc::Rc;
 
 use reeve_policy::access::ModelList;
+use reeve_policy::calendar::Alignment;
 use reeve_policy::limit::{Limit, Metric};
+use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::required_headers::RequiredHeader;
+use reeve_policy::reservation::Reserving;
 use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -81,6 +84,10 @@ impl Policy {
                 providers: providers.iter().map(provider).collect(),
                 required_headers,
                 max_request_body_bytes: 1 << 20,
+                reserving: Reserving::default(),
+                ceiling: None,
+                price_overrides: Vec::new(),
+                model_limits: ModelLimitsTable::default(),
             }),
             key: Rc::new(VirtualKey {
                 id: "key-1".into(),
@@ -92,6 +99,7 @@ impl Policy {
                 team_id: Some("team-1".into()),
                 customer_id: None,
                 limits: vec![limit("key", Metric::Requests), limit("key", Metric::Cost)],
+                model_limits: ModelLimitsTable::default(),
             }),
             team: Rc::new(Owner {
                 id: "team-1".into(),
@@ -106,7 +114,9 @@ impl Policy {
                 limits: vec![limit("customer", Metric::Cost)],
             }),
             model: Rc::new(Model {
-                price: Some(Price::uniform(2_500_000_000, 10_000_000_000)),
+                price: Some(Rc::new(
+                    Price::uniform(2_500_000_000, 10_000_000_000).into(),
+                )),
                 max_input_tokens: Some(128_000),
                 max_output_tokens: Some(16_384),
             }),
@@ -141,7 +151,8 @@ fn limit(id: &str, metric: Metric) -> Limit {
         max: 1_000_000_000,
         period: Period::parse("1M").expect("it is a month"),
         anchor_ms: 0,
-        calendar_aligned: false,
+        alignment: Alignment::Rolling,
+        open: None,
     }
 }
 

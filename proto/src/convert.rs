@@ -6,12 +6,18 @@
 //! no `From`: its model lists are compiled on the way in and cannot be read back, so the control
 //! plane writes the message from the lists as the administrator wrote them.
 
+mod prices;
+
+use std::rc::Rc;
+
 use reeve_policy::access::{ModelList, ModelListError};
+use reeve_policy::calendar::{Alignment, Boundaries, Calendar};
 use reeve_policy::limit::{Limit, Metric};
-use reeve_policy::period::{Period, PeriodError, Unit};
-use reeve_policy::price::Price;
+use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
+use reeve_policy::period::{Period, PeriodError, Unit, Window};
 use reeve_policy::required_headers::{RequiredHeader, RequiredHeaderError};
-use reeve_policy::view::{Model, Provider, Settings, WireFormat};
+use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
+use reeve_policy::view::{Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 
 use crate::v1;
@@ -38,6 +44,12 @@ pub enum Problem {
     /// Below zero.
     #[error("is negative ({0})")]
     Negative(i64),
+    /// Moments that do not follow each other.
+    #[error("is not in order")]
+    Disorder,
+    /// Not a month.
+    #[error("is no month ({0})")]
+    Month(u32),
     /// Not a period.
     #[error(transparent)]
     Period(PeriodError),
@@ -113,12 +125,33 @@ impl TryFrom<v1::Settings> for Settings {
             providers: all("providers", message.providers)?,
             required_headers: required_headers.collect::<Result<_, _>>()?,
             max_request_body_bytes: message.max_request_body_bytes,
+            price_overrides: all("price_overrides", message.price_overrides)?,
+            ceiling: message
+                .ceiling
+                .map(prices::ceiling)
+                .transpose()?
+                .map(Rc::new),
+            reserving: Reserving {
+                sizing: if message.balanced_reservations {
+                    Sizing::Balanced
+                } else {
+                    Sizing::Strict
+                },
+                when_short: if message.clamp_when_short {
+                    WhenShort::Clamp
+                } else {
+                    WhenShort::Reject
+                },
+            },
+            model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
         })
     }
 }
 
-impl From<&Settings> for v1::Settings {
-    fn from(settings: &Settings) -> Self {
+impl v1::Settings {
+    /// The message for a filter that reads it at about this time.
+    pub fn at(settings: &Settings, now_ms: i64) -> Self {
+        let model_limits = settings.model_limits.entries().iter();
         Self {
             enable_governance: settings.enable_governance,
             providers: settings.providers.iter().map(Into::into).collect(),
@@ -128,6 +161,43 @@ impl From<&Settings> for v1::Settings {
                 .map(ToString::to_string)
                 .collect(),
             max_request_body_bytes: settings.max_request_body_bytes,
+            price_overrides: settings.price_overrides.iter().map(Into::into).collect(),
+            ceiling: settings.ceiling.as_ref().map(|ceiling| v1::Ceiling {
+                input_price: ceiling.standard.input,
+                output_price: ceiling.standard.output,
+                price_version: ceiling.version,
+            }),
+            balanced_reservations: settings.reserving.sizing == Sizing::Balanced,
+            clamp_when_short: settings.reserving.when_short == WhenShort::Clamp,
+            model_limits: model_limits
+                .map(|limits| v1::ModelLimits::at(limits, now_ms))
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::ModelLimits> for ModelLimits {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::ModelLimits) -> Result<Self, ConvertError> {
+        Ok(Self {
+            id: present("id", message.id)?,
+            model: optional(message.model),
+            provider: optional(message.provider),
+            limits: all("limits", message.limits)?,
+        })
+    }
+}
+
+impl v1::ModelLimits {
+    /// The message for a filter that reads it at about this time.
+    pub fn at(of: &ModelLimits, now_ms: i64) -> Self {
+        let limits = of.limits.iter();
+        Self {
+            id: of.id.clone(),
+            model: of.model.clone().unwrap_or_default(),
+            provider: of.provider.clone().unwrap_or_default(),
+            limits: limits.map(|limit| v1::Limit::at(limit, now_ms)).collect(),
         }
     }
 }
@@ -188,6 +258,7 @@ impl TryFrom<v1::VirtualKey> for VirtualKey {
             team_id: optional(message.team_id),
             customer_id: optional(message.customer_id),
             limits: all("limits", message.limits)?,
+            model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
         })
     }
 }
@@ -225,13 +296,15 @@ impl TryFrom<v1::Owner> for Owner {
     }
 }
 
-impl From<&Owner> for v1::Owner {
-    fn from(owner: &Owner) -> Self {
+impl v1::Owner {
+    /// The message for a filter that reads it at about this time.
+    pub fn at(owner: &Owner, now_ms: i64) -> Self {
+        let limits = owner.limits.iter();
         Self {
             id: owner.id.clone(),
             name: owner.name.clone(),
             customer_id: owner.customer_id.clone().unwrap_or_default(),
-            limits: owner.limits.iter().map(Into::into).collect(),
+            limits: limits.map(|limit| v1::Limit::at(limit, now_ms)).collect(),
         }
     }
 }
@@ -254,31 +327,81 @@ impl TryFrom<v1::Limit> for Limit {
         let period = message
             .period
             .ok_or_else(|| ConvertError::new("period", Problem::Missing))?;
+        let alignment = alignment(
+            message.calendar_aligned,
+            message.quarter_start_month,
+            message.boundaries_ms,
+        )?;
+        let open = message.open.map(window).transpose()?;
         Ok(Self {
             id: present("id", message.id)?,
             metric,
             max: not_negative("max", message.max)?,
             period: period.try_into()?,
             anchor_ms: message.anchor_ms,
-            calendar_aligned: message.calendar_aligned,
+            alignment,
+            open,
         })
     }
 }
 
-impl From<&Limit> for v1::Limit {
-    fn from(limit: &Limit) -> Self {
+fn alignment(
+    calendar_aligned: bool,
+    quarter_start_month: u32,
+    boundaries_ms: Vec<i64>,
+) -> Result<Alignment, ConvertError> {
+    if !boundaries_ms.is_empty() {
+        return Boundaries::new(boundaries_ms)
+            .map(Alignment::Known)
+            .ok_or_else(|| ConvertError::new("boundaries_ms", Problem::Disorder));
+    }
+    if !calendar_aligned {
+        return Ok(Alignment::Rolling);
+    }
+    let month = u8::try_from(quarter_start_month.max(1)).ok();
+    let month = month.filter(|month| *month <= 12).ok_or_else(|| {
+        ConvertError::new("quarter_start_month", Problem::Month(quarter_start_month))
+    })?;
+    Ok(Alignment::Calendar(Calendar {
+        quarter_start_month: month,
+        ..Calendar::UTC
+    }))
+}
+
+fn window(message: v1::Window) -> Result<Window, ConvertError> {
+    let v1::Window { start_ms, end_ms } = message;
+    if start_ms >= end_ms {
+        return Err(ConvertError::new("open", Problem::Disorder));
+    }
+    Ok(Window { start_ms, end_ms })
+}
+
+impl v1::Limit {
+    /// The message for a filter that reads it at about this time.
+    pub fn at(limit: &Limit, now_ms: i64) -> Self {
+        let limit = limit.known_at(now_ms);
         let metric = match limit.metric {
             Metric::Cost => v1::Metric::Cost,
             Metric::Requests => v1::Metric::Requests,
             Metric::Tokens => v1::Metric::Tokens,
         };
+        let (quarter_start_month, boundaries_ms) = match &limit.alignment {
+            Alignment::Rolling => (0, Vec::new()),
+            Alignment::Calendar(calendar) => (calendar.quarter_start_month.into(), Vec::new()),
+            Alignment::Known(boundaries) => (0, boundaries.as_slice().to_vec()),
+        };
         Self {
-            id: limit.id.clone(),
+            id: limit.id,
             metric: metric.into(),
             max: limit.max,
             period: Some(limit.period.into()),
             anchor_ms: limit.anchor_ms,
-            calendar_aligned: limit.calendar_aligned,
+            calendar_aligned: limit.alignment.is_calendar(),
+            quarter_start_month,
+            boundaries_ms,
+            open: limit
+                .open
+                .map(|Window { start_ms, end_ms }| v1::Window { start_ms, end_ms }),
         }
     }
 }
@@ -296,6 +419,7 @@ impl TryFrom<v1::Period> for Period {
             Ok(v1::PeriodUnit::Month) => Unit::Month,
             Ok(v1::PeriodUnit::Quarter) => Unit::Quarter,
             Ok(v1::PeriodUnit::Year) => Unit::Year,
+            Ok(v1::PeriodUnit::Never) => Unit::Never,
             Ok(v1::PeriodUnit::Unspecified) => {
                 return Err(ConvertError::new("period.unit", Problem::Missing));
             }
@@ -319,49 +443,11 @@ impl From<Period> for v1::Period {
             Unit::Month => v1::PeriodUnit::Month,
             Unit::Quarter => v1::PeriodUnit::Quarter,
             Unit::Year => v1::PeriodUnit::Year,
+            Unit::Never => v1::PeriodUnit::Never,
         };
         Self {
             count: period.count(),
             unit: unit.into(),
         }
-    }
-}
-
-/// A model that lacks its input or its output price has no price: it is refused, never free by
-/// half. What charges nothing for output (embeddings) says so with a zero.
-impl TryFrom<v1::Model> for Model {
-    type Error = ConvertError;
-
-    fn try_from(message: v1::Model) -> Result<Self, ConvertError> {
-        let checked = |field: &str, price: Option<i64>| {
-            price.map(|price| not_negative(field, price)).transpose()
-        };
-        let input = checked("input_price", message.input_price)?;
-        let output = checked("output_price", message.output_price)?;
-        let cache_read = checked("cache_read_price", message.cache_read_price)?;
-        let cache_write_5m = checked("cache_write_5m_price", message.cache_write_5m_price)?;
-        let cache_write_1h = checked("cache_write_1h_price", message.cache_write_1h_price)?;
-        let reasoning = checked("reasoning_price", message.reasoning_price)?;
-        let audio_input = checked("audio_input_price", message.audio_input_price)?;
-        let audio_output = checked("audio_output_price", message.audio_output_price)?;
-        let image_input = checked("image_input_price", message.image_input_price)?;
-        let image_output = checked("image_output_price", message.image_output_price)?;
-        let price = input.zip(output).map(|(input, output)| Price {
-            input,
-            output,
-            cache_read: cache_read.unwrap_or(input),
-            cache_write_5m: cache_write_5m.unwrap_or(input),
-            cache_write_1h: cache_write_1h.or(cache_write_5m).unwrap_or(input),
-            reasoning: reasoning.unwrap_or(output),
-            audio_input: audio_input.unwrap_or(input),
-            audio_output: audio_output.unwrap_or(output),
-            image_input: image_input.unwrap_or(input),
-            image_output: image_output.unwrap_or(output),
-        });
-        Ok(Self {
-            price,
-            max_input_tokens: message.max_input_tokens,
-            max_output_tokens: message.max_output_tokens,
-        })
     }
 }

@@ -3,14 +3,21 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::rc::Rc;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
+use reeve_policy::calendar::{Alignment, Boundaries, Calendar};
 use reeve_policy::limit::{Limit, Metric};
-use reeve_policy::period::{Period, Unit};
+use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
+use reeve_policy::period::{Period, Unit, Window};
 use reeve_policy::price::Price;
+use reeve_policy::price_list::{Card, PriceList, Service};
+use reeve_policy::price_override::{Models, PriceOverride};
 use reeve_policy::required_headers::RequiredHeader;
+use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
 use reeve_policy::view::{Model, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 use reeve_proto::v1;
@@ -30,8 +37,32 @@ fn any_period() -> impl Strategy<Value = Period> {
         Just(Unit::Month),
         Just(Unit::Quarter),
         Just(Unit::Year),
+        Just(Unit::Never),
     ];
-    (1u32..=100, unit).prop_map(|(count, unit)| Period::new(count, unit).unwrap())
+    (1u32..=100, unit).prop_map(|(count, unit)| {
+        let count = if unit == Unit::Never { 1 } else { count };
+        Period::new(count, unit).unwrap()
+    })
+}
+
+fn any_alignment() -> impl Strategy<Value = Alignment> {
+    let boundaries = prop::collection::btree_set(any::<i64>(), 2..9).prop_map(|starts| {
+        Alignment::Known(Boundaries::new(starts.into_iter().collect()).unwrap())
+    });
+    let calendar = (1u8..=12).prop_map(|quarter_start_month| {
+        Alignment::Calendar(Calendar {
+            quarter_start_month,
+            ..Calendar::UTC
+        })
+    });
+    prop_oneof![Just(Alignment::Rolling), calendar, boundaries]
+}
+
+fn any_window() -> impl Strategy<Value = Window> {
+    (any::<i64>(), 1..i64::MAX).prop_map(|(start_ms, length_ms)| Window {
+        start_ms: start_ms.min(i64::MAX - length_ms),
+        end_ms: start_ms.min(i64::MAX - length_ms) + length_ms,
+    })
 }
 
 prop_compose! {
@@ -41,9 +72,10 @@ prop_compose! {
         max in 0i64..,
         period in any_period(),
         anchor_ms in any::<i64>(),
-        calendar_aligned in any::<bool>(),
+        alignment in any_alignment(),
+        open in option::of(any_window()),
     ) -> Limit {
-        Limit { id, metric, max, period, anchor_ms, calendar_aligned }
+        Limit { id, metric, max, period, anchor_ms, alignment, open }
     }
 }
 
@@ -67,15 +99,28 @@ proptest! {
         providers in vec(any_provider(), 0..4),
         required_headers in vec("[a-z-]{1,10}(: [a-z0-9|]{1,9}[a-z])?", 0..3),
         max_request_body_bytes in any::<u64>(),
+        sizing in prop_oneof![Just(Sizing::Strict), Just(Sizing::Balanced)],
+        price_overrides in vec(any_override(), 0..3),
+        ceiling in option::of((0i64.., 0i64.., any::<u64>())),
+        when_short in prop_oneof![Just(WhenShort::Reject), Just(WhenShort::Clamp)],
+        of_model in (option::of("[a-z]{1,8}"), option::of("[a-z]{1,8}"), vec(any_limit(), 0..3)),
     ) {
+        let (model, provider, limits) = of_model;
+        let model_limits = ModelLimits { id: "config".into(), model, provider, limits };
         let required_headers = required_headers
             .iter()
             .map(|text| RequiredHeader::parse(text).unwrap())
             .collect();
         let sent = Settings {
             enable_governance, providers, required_headers, max_request_body_bytes,
+            reserving: Reserving { sizing, when_short },
+            price_overrides,
+            ceiling: ceiling.map(|(input, output, version)| {
+                Rc::new(PriceList { version, ..Price::uniform(input, output).into() })
+            }),
+            model_limits: ModelLimitsTable::new(vec![model_limits]),
         };
-        let received = over_the_wire(&v1::Settings::from(&sent));
+        let received = over_the_wire(&v1::Settings::at(&sent, 0));
         prop_assert_eq!(Settings::try_from(received), Ok(sent));
     }
 
@@ -87,7 +132,7 @@ proptest! {
         limits in vec(any_limit(), 0..4),
     ) {
         let sent = Owner { id, name, customer_id, limits };
-        let received = over_the_wire(&v1::Owner::from(&sent));
+        let received = over_the_wire(&v1::Owner::at(&sent, 0));
         prop_assert_eq!(Owner::try_from(received), Ok(sent));
     }
 
@@ -131,6 +176,9 @@ fn limit() -> v1::Limit {
         }),
         anchor_ms: 1_700_000_000_000,
         calendar_aligned: true,
+        quarter_start_month: 0,
+        boundaries_ms: Vec::new(),
+        open: None,
     }
 }
 
@@ -152,6 +200,7 @@ fn key() -> v1::VirtualKey {
         team_id: "team".into(),
         customer_id: String::new(),
         limits: vec![limit()],
+        model_limits: Vec::new(),
     }
 }
 
@@ -172,7 +221,8 @@ fn a_virtual_key_is_read_with_all_that_it_may_do() {
         max: 100_000_000_000,
         period: Period::parse("1M").unwrap(),
         anchor_ms: 1_700_000_000_000,
-        calendar_aligned: true,
+        alignment: Alignment::utc(),
+        open: None,
     };
     assert_eq!(key.limits, std::slice::from_ref(&expected));
     let config = key.provider_config("openai").unwrap();
@@ -288,7 +338,7 @@ fn a_price_of_zero_is_a_price() {
         ..v1::Model::default()
     };
     let model = Model::try_from(over_the_wire(&message)).unwrap();
-    assert_eq!(model.price, Some(Price::uniform(0, 0)));
+    assert_eq!(model.price, Some(standard(Price::uniform(0, 0))));
 }
 
 #[test]
@@ -300,7 +350,7 @@ fn a_kind_without_a_price_costs_what_its_wider_kind_costs() {
         ..v1::Model::default()
     };
     let model = Model::try_from(embedding).unwrap();
-    assert_eq!(model.price, Some(Price::uniform(20_000_000, 0)));
+    assert_eq!(model.price, Some(standard(Price::uniform(20_000_000, 0))));
 
     let cached = v1::Model {
         name: "claude".into(),
@@ -318,7 +368,7 @@ fn a_kind_without_a_price_costs_what_its_wider_kind_costs() {
         audio_output: 60,
         ..Price::uniform(3, 15)
     };
-    assert_eq!(model.price, Some(price));
+    assert_eq!(model.price, Some(standard(price)));
     assert_eq!(model.max_input_tokens, Some(200_000));
 }
 
@@ -332,4 +382,73 @@ fn a_negative_price_is_refused() {
     };
     let error = Model::try_from(message).unwrap_err();
     assert_eq!(error.to_string(), "cache_write_5m_price: is negative (-1)");
+}
+
+fn any_override() -> impl Strategy<Value = PriceOverride> {
+    let scope = option::of("[a-z]{1,9}");
+    (
+        scope.clone(),
+        scope,
+        "[a-z]{1,9}[*]?",
+        proptest::array::uniform4(0i64..),
+        any::<u64>(),
+    )
+        .prop_map(|(virtual_key_id, provider, pattern, prices, version)| {
+            let [input, output, cache_read, cache_write] = prices;
+            let price = Price {
+                cache_read,
+                cache_write_5m: cache_write,
+                cache_write_1h: cache_write,
+                ..Price::uniform(input, output)
+            };
+            PriceOverride {
+                virtual_key_id,
+                provider,
+                models: Models::parse(&pattern).unwrap(),
+                price: Rc::new(PriceList {
+                    version,
+                    ..price.into()
+                }),
+            }
+        })
+}
+
+fn standard(price: Price) -> Rc<PriceList> {
+    Rc::new(price.into())
+}
+
+#[test]
+fn prices_under_conditions_arrive_as_they_were_sent() {
+    let cards = [
+        (Service::Standard, 200_000),
+        (Service::Flex, 0),
+        (Service::Balanced, 0),
+        (Service::Priority, 272_000),
+        (Service::Ultrafast, 0),
+    ]
+    .map(|(service, above_tokens)| Card {
+        service,
+        above_tokens,
+        price: Price {
+            cache_read: 3,
+            image_output: 4,
+            ..Price::uniform(1, 2)
+        },
+    });
+    let message = v1::Model {
+        input_price: Some(5),
+        output_price: Some(6),
+        price_version: 7,
+        cards: cards.iter().map(Into::into).collect(),
+        ..v1::Model::default()
+    };
+    let list = Model::try_from(over_the_wire(&message))
+        .unwrap()
+        .price
+        .unwrap();
+    assert_eq!((list.cards.as_slice(), list.version), (cards.as_slice(), 7));
+    let mut broken = message;
+    broken.cards[1].service_tier = 0;
+    let error = Model::try_from(broken).unwrap_err();
+    assert_eq!(error.field, "cards[1].service_tier");
 }

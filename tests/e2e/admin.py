@@ -191,19 +191,23 @@ class Admin:
         prices = {f"{kind}_cost_per_million_tokens": price for kind, price in prices.items()}
         self.post("/api/models", fields | prices)
 
+    def records_of(self, key_id: str) -> list[Usage]:
+        """The records of a key as they are now, oldest first; up to 1,000."""
+        path = f"/api/governance/usage/records?virtual_key_id={key_id}&limit=1000"
+        # The API gives the newest first.
+        return [Usage.of(record) for record in reversed(self.get(path)["records"])]
+
     def usage(self, key_id: str, count: int, within: float = 5.0) -> list[Usage]:
         """The records of a key, oldest first, once there are `count` of them; more is an error."""
-        path = f"/api/governance/usage/records?virtual_key_id={key_id}&limit=1000"
 
-        def arrived() -> list[Json] | None:
-            records = self.get(path)["records"]
+        def arrived() -> list[list[Usage]]:
+            records = self.records_of(key_id)
             assert len(records) >= count, f"{len(records)} of {count} records"
             return [records]
 
         (records,) = eventually(arrived, within, f"{count} usage records of key {key_id}")
         assert len(records) == count, f"{len(records)} records instead of {count}: {records}"
-        # The API gives the newest first.
-        return [Usage.of(record) for record in reversed(records)]
+        return records
 
     def one_usage(self, key_id: str, within: float = 5.0) -> Usage:
         """The only record of a key."""

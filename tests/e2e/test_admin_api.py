@@ -48,6 +48,8 @@ def test_without_a_token_every_path_is_401_through_both_doors(new_stack) -> None
         {"x-api-key": token},
     ]
     doors = [Admin(f"http://127.0.0.1:{stack.http_port}"), Admin(stack.url)]
+    # The quota is asked for with a virtual key itself (test_quota.py).
+    del documented["/api/governance/virtual-keys/quota"]
     for path, methods in documented.items():
         path = re.sub(r"\{[^}]*\}", "any", path)
         for method in set(methods) & {"get", "post", "put", "delete"}:
@@ -322,6 +324,7 @@ def test_the_way_of_a_request_is_the_same_on_postgresql(postgres: str, new_stack
         provider_configs=[{"provider": "openai", "allowed_models": ["gpt-4o"]}],
         budget={"max_limit": 0.015, "reset_duration": "1M"},
     )
+    other = stack.key(team_id=team["id"])
     caller = stack.caller(key.value)
     assert caller.chat("gpt-4o", max_tokens=1000, x_demo_output_tokens="1000").status_code == 200
     assert denial(caller.chat("gpt-4o-mini")) == (403, "model_blocked")
@@ -331,8 +334,8 @@ def test_the_way_of_a_request_is_the_same_on_postgresql(postgres: str, new_stack
     for owner in (stack.admin.team(team["id"]), stack.admin.key(key.id)):
         assert owner["budgets"][0]["current_usage"] == record.record["cost"]
     stack.control_plane.kill()
-    assert caller.chat("gpt-4o", max_tokens=10).status_code == 200
+    assert stack.caller(other.value).chat("gpt-4o", max_tokens=10).status_code == 200
     stack.start_control_plane()
-    stack.admin.usage(key.id, 2, within=10)
+    stack.admin.one_usage(other.id, within=10)
     stack.admin.update_key(key.id, is_active=False)
     eventually(lambda: caller.chat("gpt-4o").status_code == 403, 1, "the disabled key")

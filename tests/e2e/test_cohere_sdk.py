@@ -82,16 +82,13 @@ def test_embeddings_are_made_and_charged(
     assert_charged(stack, key, EMBEDDER)
 
 
-def test_a_reranking_is_refused_because_it_is_not_billed_by_tokens(
-    stack: Stack, client: cohere.ClientV2
-) -> None:
+def test_a_reranking_is_charged_by_its_searches(stack: Stack, client: cohere.ClientV2) -> None:
     ranker = stack.key(provider_configs=[{"provider": "cohere", "allowed_models": ["rerank-v3.5"]}])
     with connect(stack, ranker.value) as client:
-        with pytest.raises(ApiError) as denied:
-            client.rerank(model="rerank-v3.5", query=ASKED, documents=["a", "b"])
-    assert denied.value.status_code == 402
-    assert denied.value.body["type"] == "price_unknown"
-    assert stack.demo.requests() == 0
+        ranking = client.rerank(model="rerank-v3.5", query=ASKED, documents=["a", "b"])
+    assert len(ranking.results) == 2
+    # Two dollars for a thousand searches.
+    assert stack.admin.one_usage(ranker.id).cost == 2_000_000
 
 
 def test_denials_raise_the_sdks_own_errors(stack: Stack, client: cohere.ClientV2) -> None:

@@ -21,6 +21,8 @@ from waiting import eventually
 MODEL = "gpt-4o"
 # The most output of these requests, and what they ask for: exactly as much.
 TOKENS = 1_000
+# Requests at one time, where a test has many.
+PARALLEL = 16
 LEVELS = ("customer", "team", "virtual_key", "provider_config")
 AMPLE = {"max_limit": 1_000, "reset_duration": "1M"}
 
@@ -33,7 +35,7 @@ def spend(stack: Stack, key: KeyInForce, **options) -> httpx.Response:
 
 
 def in_parallel(count: int, call) -> list[httpx.Response]:
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(PARALLEL) as pool:
         return list(pool.map(lambda _: call(), range(count)))
 
 
@@ -146,10 +148,16 @@ def test_the_first_500_requests_of_a_family_get_no_more_than_its_budget(
         # Until all of them are there.
         (b"x-demo-delay-ms", b"1000"),
     ]
-    answers = raw.exchange_at_once(stack.port, raw.request(headers=headers, body=body), 500)
+    request = raw.request(headers=headers, body=body)
+    answers = raw.exchange_at_once(stack.port, request, 500)
     statuses = Counter(answer.status for answer in answers)
     assert set(statuses) == {200, 402}
-    assert statuses[200] == stack.demo.requests() == 10
+    assert 9 <= statuses[200] == stack.demo.requests() <= 10
+    # What two workers held a part of each, so that neither could use it, is there for the next.
+    for _ in range(10 - statuses[200]):
+        assert raw.exchange(stack.port, request).status == 200
+    assert raw.exchange(stack.port, request).status == 402
+    assert stack.demo.requests() == 10
     assert sum(r.cost for r in stack.admin.usage(family.key.id, 10)) == truth(stack, price) <= room
 
 
@@ -357,3 +365,24 @@ def test_an_exchange_costs_what_was_in_force_when_it_began(stack: Stack) -> None
     assert before.cost == 2 * 1_000 + 100 * 1_000_000
     assert (after.cost, after.estimated) == (0, False)
     stack.admin.delete(f"/api/models/openai/{model}")
+
+
+def test_a_top_up_and_a_reset_let_requests_through_and_leave_what_was_used(
+    stack: Stack, price: Price
+) -> None:
+    key = stack.key(budget={"max_limit": 0.025, "reset_duration": "1M"})
+    (budget,) = key.made["budgets"]
+    path = f"/api/governance/limits/{budget['id']}"
+    assert [spend(stack, key).status_code for _ in range(3)] == [200, 200, 402]
+    stack.admin.usage(key.id, 2)
+    # A worker remembers for a moment that there was nothing.
+    stack.admin.post(f"{path}/top-up", {"amount": 0.01})
+    eventually(lambda: spend(stack, key).status_code == 200, 1, "what was added")
+    assert denial(spend(stack, key)) == (402, "budget_exceeded")
+    stack.admin.usage(key.id, 3)
+    stack.admin.post(f"{path}/reset", {})
+    eventually(lambda: spend(stack, key).status_code == 200, 1, "what was forgiven")
+    records = stack.admin.usage(key.id, 4)
+    (budget,) = stack.admin.key(key.id)["budgets"]
+    assert nanos(budget["current_usage"]) == sum(record.cost for record in records)
+    assert nanos(budget["current_usage"]) == truth(stack, price)

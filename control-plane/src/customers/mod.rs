@@ -8,13 +8,16 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use jiff::tz::TimeZone;
 use reeve_policy::limit::Limit;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::http::field::Field;
 use crate::invalid::Invalid;
-use crate::limits::{BudgetChange, LimitsChange, RateLimitChange};
+use crate::limits::{
+    BudgetChange, LimitsChange, OwnerCalendar, RateLimitChange, RateLimitWindowChange,
+};
 use crate::name;
 use crate::random::Ids;
 
@@ -25,8 +28,8 @@ pub struct Customer {
     pub id: String,
     /// Unique.
     pub name: String,
-    /// What new limits do by default.
-    pub calendar_aligned: bool,
+    /// How the windows of its limits lie.
+    pub calendar: OwnerCalendar,
     /// Budgets and rate limits of everything below.
     pub limits: Vec<Limit>,
     /// Milliseconds since the Unix epoch.
@@ -57,19 +60,27 @@ pub struct Change {
     #[serde(default)]
     #[schema(value_type = Option<RateLimitChange>)]
     pub rate_limit: Field<RateLimitChange>,
-    /// Align the windows of every limit to the calendar (UTC).
+    /// Rate limits with several windows, one per `metric` and `reset_duration`; instead of `rate_limit`.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<RateLimitWindowChange>>)]
+    pub rate_limits: Field<Vec<RateLimitWindowChange>>,
+    /// Align the windows of every limit to the calendar.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     pub calendar_aligned: Field<bool>,
+    /// IANA name of the zone whose calendar that is; null: UTC. A new one takes that of the settings.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "Europe/Berlin")]
+    pub time_zone: Field<String>,
 }
 
 impl Customer {
     /// A customer without a name, until a [`Change`] gives it one.
-    pub fn new(ids: &mut Ids) -> Self {
+    pub fn new(ids: &mut Ids, zone: TimeZone) -> Self {
         Self {
             id: ids.make(),
             name: String::new(),
-            calendar_aligned: false,
+            calendar: OwnerCalendar::rolling(zone),
             limits: Vec::new(),
             created_at_ms: ids.now_ms(),
             updated_at_ms: ids.now_ms(),
@@ -82,21 +93,22 @@ impl Change {
     pub fn apply(self, customer: Customer, ids: &mut Ids) -> Result<Customer, Invalid> {
         let name = self.name.or_keep_value(customer.name, String::new());
         name::check(&name)?;
-        let calendar_aligned = self
-            .calendar_aligned
-            .clone()
-            .or_keep_value(customer.calendar_aligned, false);
+        let realign = self.calendar_aligned != Field::Absent;
+        let calendar = customer
+            .calendar
+            .changed(&self.calendar_aligned, self.time_zone)?;
         let limits = LimitsChange {
             budget: self.budget,
             budgets: self.budgets,
             rate_limit: self.rate_limit,
-            calendar_aligned: self.calendar_aligned,
+            rate_limits: self.rate_limits,
+            realign,
         }
-        .apply(customer.limits, calendar_aligned, ids)?;
+        .apply(customer.limits, &calendar, ids)?;
         let updated_at_ms = ids.now_ms();
         Ok(Customer {
             name,
-            calendar_aligned,
+            calendar,
             limits,
             updated_at_ms,
             ..customer

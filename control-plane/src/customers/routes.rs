@@ -20,9 +20,9 @@ use crate::http::params::Query;
 use crate::http::reply::{Created, Ok as Reply};
 use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
-use crate::limits::{self, Budget, RateLimit};
+use crate::limits::{self, Budget, RateLimit, RateLimitWindow};
 use crate::policy_changes::{self, Kind};
-use crate::{teams, virtual_keys};
+use crate::{settings, teams, virtual_keys};
 
 /// The routes of customers.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -39,7 +39,10 @@ struct View {
     name: String,
     budgets: Vec<Budget>,
     rate_limit: Option<RateLimit>,
+    rate_limits: Vec<RateLimitWindow>,
     calendar_aligned: bool,
+    /// IANA name of the zone of its calendar.
+    time_zone: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -120,7 +123,8 @@ async fn create(
 ) -> Result<Created<ChangedView>, Error> {
     let mut ids = app.ids()?;
     let mut tx = app.db.begin_write().await?;
-    let customer = change.apply(Customer::new(&mut ids), &mut ids)?;
+    let zone = settings::store::get(&mut tx).await?.time_zone;
+    let customer = change.apply(Customer::new(&mut ids, zone), &mut ids)?;
     store::insert(&mut tx, &customer).await?;
     policy_changes::record(&mut tx, Kind::Customer, &customer.id).await?;
     let customer = view(&mut tx, customer, ids.now_ms()).await?;
@@ -243,9 +247,11 @@ async fn view(tx: &mut Tx, customer: Customer, now_ms: i64) -> Result<View, db::
     Ok(View {
         budgets: Budget::all_of(&customer.limits, &usage, now_ms),
         rate_limit: RateLimit::of(&customer.limits, &usage, now_ms),
+        rate_limits: RateLimitWindow::all_of(&customer.limits, &usage, now_ms),
         id: customer.id,
         name: customer.name,
-        calendar_aligned: customer.calendar_aligned,
+        calendar_aligned: customer.calendar.aligned,
+        time_zone: limits::calendar::name(&customer.calendar.zone).to_owned(),
         created_at: Timestamp(customer.created_at_ms),
         updated_at: Timestamp(customer.updated_at_ms),
     })

@@ -5,7 +5,7 @@ use reeve_policy::limit::{Level, Limit};
 use super::Customer;
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
-use crate::limits;
+use crate::limits::{self, OwnerCalendar};
 
 /// Why a customer was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,7 @@ struct Row {
     id: String,
     name: String,
     calendar_aligned: bool,
+    time_zone: String,
     created_at: i64,
     updated_at: i64,
 }
@@ -86,12 +87,13 @@ pub async fn page(tx: &mut Tx, request: &PageRequest) -> Result<Page<Customer>, 
 /// Stores a new customer.
 pub async fn insert(tx: &mut Tx, customer: &Customer) -> Result<(), Refused> {
     tx.query(
-        "INSERT INTO customers (id, name, calendar_aligned, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO customers (id, name, calendar_aligned, time_zone, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(customer.id.as_str())
     .bind(customer.name.as_str())
-    .bind(customer.calendar_aligned)
+    .bind(customer.calendar.aligned)
+    .bind(limits::calendar::name(&customer.calendar.zone))
     .bind(customer.created_at_ms)
     .bind(customer.updated_at_ms)
     .execute()
@@ -102,11 +104,13 @@ pub async fn insert(tx: &mut Tx, customer: &Customer) -> Result<(), Refused> {
 /// Stores a changed customer under its id.
 pub async fn update(tx: &mut Tx, customer: &Customer) -> Result<(), Refused> {
     tx.query(
-        "UPDATE customers SET name = $2, calendar_aligned = $3, updated_at = $4 WHERE id = $1",
+        "UPDATE customers SET name = $2, calendar_aligned = $3, time_zone = $4, updated_at = $5
+         WHERE id = $1",
     )
     .bind(customer.id.as_str())
     .bind(customer.name.as_str())
-    .bind(customer.calendar_aligned)
+    .bind(customer.calendar.aligned)
+    .bind(limits::calendar::name(&customer.calendar.zone))
     .bind(customer.updated_at_ms)
     .execute()
     .await?;
@@ -134,18 +138,22 @@ async fn with_limits(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<Customer>, db::E
         let limits = limits.remove(&row.id).unwrap_or_default();
         row.into_customer(limits)
     });
-    Ok(customers.collect())
+    customers.collect()
 }
 
 impl Row {
-    fn into_customer(self, limits: Vec<Limit>) -> Customer {
-        Customer {
+    fn into_customer(self, limits: Vec<Limit>) -> Result<Customer, db::Error> {
+        Ok(Customer {
             id: self.id,
             name: self.name,
-            calendar_aligned: self.calendar_aligned,
+            calendar: OwnerCalendar::stored(
+                self.calendar_aligned,
+                &self.time_zone,
+                "customers.time_zone",
+            )?,
             limits,
             created_at_ms: self.created_at,
             updated_at_ms: self.updated_at,
-        }
+        })
     }
 }

@@ -9,6 +9,7 @@
 //! written `CAST(SUM(x) AS BIGINT)`, because `PostgreSQL` widens it.
 
 mod error;
+mod insert;
 mod list;
 mod migrate;
 mod query;
@@ -28,6 +29,7 @@ use sqlx::sqlite::{
 };
 
 pub use error::Error;
+pub use insert::Insert;
 pub use list::{list, list_text};
 pub use query::{Bind, Query, Record};
 

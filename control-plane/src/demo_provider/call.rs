@@ -80,4 +80,16 @@ impl Call<'_> {
     pub(super) fn usage(&self, truth: Value) -> Value {
         self.steering.usage.place(truth)
     }
+
+    /// In which tier to say that a request for `asked` was served; `ordinary` is the vendor's word for no
+    /// tier of its own.
+    pub(super) fn service_tier(&self, fields: &Fields, ordinary: &str) -> String {
+        let asked = fields.get("service_tier").and_then(Value::as_str);
+        let served = match asked {
+            Some("flex" | "priority") => asked,
+            _ => None,
+        };
+        let steered = self.steering.service_tier.as_deref();
+        steered.or(served).unwrap_or(ordinary).to_owned()
+    }
 }

@@ -21,6 +21,7 @@
 //! | header | effect |
 //! |---|---|
 //! | `x-demo-output-tokens: 500` | the answer (each of several) has exactly this many tokens, unless the request's own maximum is lower |
+//! | `x-demo-service-tier: flex` | the answer says that it was served in this tier; else in the one that was asked for, if that is `flex` or `priority` |
 //! | `x-demo-reasoning-tokens: 50` | the first tokens of the answer, at most all, are thoughts: they count as output and are not shown |
 //! | `x-demo-cached-tokens: 20` | report up to this many prompt tokens as read from a cache |
 //! | `x-demo-cache-write-tokens: 30` | report up to this many of the others as written to a cache for five minutes |

@@ -16,6 +16,7 @@ const REASONING_TOKENS: &str = "x-demo-reasoning-tokens";
 const CACHED_TOKENS: &str = "x-demo-cached-tokens";
 const CACHE_WRITE_TOKENS: &str = "x-demo-cache-write-tokens";
 const CACHE_WRITE_1H_TOKENS: &str = "x-demo-cache-write-1h-tokens";
+const SERVICE_TIER: &str = "x-demo-service-tier";
 const USAGE: &str = "x-demo-usage";
 const ENCODING: &str = "x-demo-encoding";
 const DELAY_MS: &str = "x-demo-delay-ms";
@@ -40,6 +41,8 @@ pub(super) struct Steering {
     pub(super) cache_write_tokens: u32,
     /// Prompt tokens to report as written to a cache for an hour, at most all others.
     pub(super) cache_write_1h_tokens: u32,
+    /// In which tier to say that the request was served.
+    pub(super) service_tier: Option<String>,
     /// What to report as usage.
     pub(super) usage: Reported,
     /// How to compress the answer.
@@ -89,6 +92,9 @@ impl Steering {
                 }
                 CACHE_WRITE_1H_TOKENS => {
                     steering.cache_write_1h_tokens = number(headers, header, MOST_TOKENS)?;
+                }
+                SERVICE_TIER => {
+                    steering.service_tier = Some(text(headers, header)?.to_owned());
                 }
                 USAGE => steering.usage = usage(headers, header)?,
                 ENCODING => steering.encoding = Some(encoding(headers, header)?),
@@ -228,6 +234,7 @@ mod tests {
             ("x-demo-cached-tokens", "7"),
             ("x-demo-cache-write-tokens", "5"),
             ("x-demo-cache-write-1h-tokens", "4"),
+            ("x-demo-service-tier", "flex"),
             ("x-demo-usage", "{\"a\":"),
             ("x-demo-encoding", "br"),
             ("x-demo-delay-ms", "20"),
@@ -243,6 +250,7 @@ mod tests {
                 cached_tokens: 7,
                 cache_write_tokens: 5,
                 cache_write_1h_tokens: 4,
+                service_tier: Some("flex".to_owned()),
                 usage: Reported::Verbatim("{\"a\":".to_owned()),
                 encoding: Some(Encoding::Brotli),
                 delay: Duration::from_millis(20),

@@ -5,7 +5,8 @@ use utoipa::IntoParams;
 use super::params::{FromParams, Params};
 use crate::invalid::Invalid;
 
-const DEFAULT_LIMIT: u32 = 50;
+/// As many entries, when it is not said.
+pub const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 1_000;
 
 /// Which part of a list is asked for.
@@ -34,19 +35,31 @@ impl Default for PageRequest {
 
 impl FromParams for PageRequest {
     fn from_params(params: &mut Params) -> Result<Self, Invalid> {
-        let expected = "must be a number from 1 to 1000";
-        let limit = params.parsed("limit", expected)?.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Invalid::field("limit", expected));
-        }
-        let offset = params.parsed("offset", "must be a whole number, 0 or more")?;
+        let limit = limit(params)?.unwrap_or(DEFAULT_LIMIT);
+        let offset = offset(params)?;
         let search = params.text("search")?.filter(|text| !text.is_empty());
         Ok(Self {
             limit,
-            offset: offset.unwrap_or(0),
+            offset,
             search,
         })
     }
+}
+
+/// Takes `limit`; `None`: it is not given.
+pub fn limit(params: &mut Params) -> Result<Option<u32>, Invalid> {
+    let expected = "must be a number from 1 to 1000";
+    let limit = params.parsed("limit", expected)?;
+    if limit.is_some_and(|limit| !(1..=MAX_LIMIT).contains(&limit)) {
+        return Err(Invalid::field("limit", expected));
+    }
+    Ok(limit)
+}
+
+/// Takes `offset`.
+pub fn offset(params: &mut Params) -> Result<u32, Invalid> {
+    let offset = params.parsed("offset", "must be a whole number, 0 or more")?;
+    Ok(offset.unwrap_or(0))
 }
 
 impl PageRequest {

@@ -6,6 +6,13 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
+impl Timestamp {
+    /// `None`: so far away that the calendar does not have it.
+    pub fn known(ms: i64) -> Option<Self> {
+        jiff::Timestamp::from_millisecond(ms).ok().map(|_| Self(ms))
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error as _;

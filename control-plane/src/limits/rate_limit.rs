@@ -5,8 +5,9 @@ use reeve_policy::period::Period;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::renewed;
+use super::calendar::OwnerCalendar;
 use super::store::Usage;
+use super::{LimitUsage, renewed};
 use crate::http::number::Number;
 use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
@@ -39,22 +40,26 @@ pub struct RateLimitChange {
 pub struct RateLimit {
     request_max_limit: Option<i64>,
     request_reset_duration: Option<String>,
-    /// Requests in the current window.
+    /// Requests in the current window: `request_usage.used`, by Bifrost's name.
     request_current_usage: Option<i64>,
     /// Start of the current window.
     #[schema(value_type = Option<String>, format = DateTime)]
     request_last_reset: Option<Timestamp>,
     token_max_limit: Option<i64>,
     token_reset_duration: Option<String>,
-    /// Tokens in the current window.
+    /// What has become of the request half in the current window.
+    request_usage: Option<LimitUsage>,
+    /// Tokens in the current window: `token_usage.used`, by Bifrost's name.
     token_current_usage: Option<i64>,
     /// Start of the current window.
     #[schema(value_type = Option<String>, format = DateTime)]
     token_last_reset: Option<Timestamp>,
+    /// What has become of the token half in the current window.
+    token_usage: Option<LimitUsage>,
 }
 
 impl RateLimit {
-    /// The rate limit among an owner's limits, if there is one.
+    /// The rate limit among an owner's limits, if there is one; of several windows the first.
     pub fn of(limits: &[Limit], usage: &Usage, now_ms: i64) -> Option<Self> {
         let half = |metric| limits.iter().find(|limit| limit.metric == metric);
         let (requests, tokens) = (half(Metric::Requests), half(Metric::Tokens));
@@ -62,15 +67,19 @@ impl RateLimit {
             return None;
         }
         let reset = |limit: &Limit| Timestamp(limit.window(now_ms).start_ms);
+        let used = |limit: &Limit| usage.of(&limit.id).used;
+        let window = |limit: &Limit| LimitUsage::of(limit, usage.of(&limit.id), now_ms);
         Some(Self {
             request_max_limit: requests.map(|limit| limit.max),
             request_reset_duration: requests.map(|limit| limit.period.to_string()),
-            request_current_usage: requests.map(|limit| usage.of(&limit.id)),
+            request_current_usage: requests.map(used),
             request_last_reset: requests.map(reset),
+            request_usage: requests.map(window),
             token_max_limit: tokens.map(|limit| limit.max),
             token_reset_duration: tokens.map(|limit| limit.period.to_string()),
-            token_current_usage: tokens.map(|limit| usage.of(&limit.id)),
+            token_current_usage: tokens.map(used),
             token_last_reset: tokens.map(reset),
+            token_usage: tokens.map(window),
         })
     }
 }
@@ -97,21 +106,21 @@ impl RateLimitChange {
     pub(super) fn apply(
         self,
         old: &[Limit],
-        aligned: bool,
+        calendar: &OwnerCalendar,
         ids: &mut Ids,
     ) -> Result<Vec<Limit>, Invalid> {
         let requests = REQUESTS.limit(
             self.request_max_limit.as_ref(),
             self.request_reset_duration.as_deref(),
             old,
-            aligned,
+            calendar,
             ids,
         )?;
         let tokens = TOKENS.limit(
             self.token_max_limit.as_ref(),
             self.token_reset_duration.as_deref(),
             old,
-            aligned,
+            calendar,
             ids,
         )?;
         let halves: Vec<Limit> = requests.into_iter().chain(tokens).collect();
@@ -132,7 +141,7 @@ impl Half {
         max: Option<&Number>,
         period: Option<&str>,
         old: &[Limit],
-        aligned: bool,
+        calendar: &OwnerCalendar,
         ids: &mut Ids,
     ) -> Result<Option<Limit>, Invalid> {
         let (max, period) = match (max, period) {
@@ -153,7 +162,10 @@ impl Half {
             .ok_or_else(|| Invalid::field(self.max_field, "must be a whole number, 1 or more"))?;
         let period =
             Period::parse(period).map_err(|error| Invalid::field(self.period_field, error))?;
-        let before = old.iter().find(|limit| limit.metric == self.metric);
+        // Where there are several windows, this becomes the only one: the one that is most like it.
+        let of_metric = || old.iter().filter(|limit| limit.metric == self.metric);
+        let before = of_metric().find(|limit| limit.period == period);
+        let before = before.or_else(|| of_metric().next());
         let (id, anchor_ms) = renewed(before, ids);
         let metric = self.metric;
         Ok(Some(Limit {
@@ -162,7 +174,8 @@ impl Half {
             max,
             period,
             anchor_ms,
-            calendar_aligned: aligned,
+            alignment: calendar.alignment(calendar.aligned, 1),
+            open: None,
         }))
     }
 }

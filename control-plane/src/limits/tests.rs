@@ -1,14 +1,31 @@
 //! What an edit of an owner's limits does, without a database.
 
+use jiff::tz::TimeZone;
 use reeve_policy::limit::{Limit, Metric};
 
-use super::{BudgetChange, LimitsChange, RateLimitChange};
+use super::{
+    BudgetChange, LimitsChange, OwnerCalendar, RateLimitChange, RateLimitWindowChange, calendar,
+};
 use crate::http::field::Field;
 use crate::http::json;
 use crate::invalid::Invalid;
 use crate::random::{Ids, Random};
 
 const NOW: i64 = 1_767_225_600_000;
+
+/// 2026-02-01T00:00:00+01:00.
+const FEBRUARY_IN_BERLIN: i64 = 1_769_900_400_000;
+
+fn rolling() -> OwnerCalendar {
+    OwnerCalendar::rolling(TimeZone::UTC)
+}
+
+fn aligned(zone: &str) -> OwnerCalendar {
+    OwnerCalendar {
+        aligned: true,
+        zone: calendar::find(zone).unwrap(),
+    }
+}
 
 fn ids() -> Ids {
     Random::default().ids(NOW).unwrap()
@@ -30,8 +47,16 @@ fn rate_limit(json_text: &str) -> LimitsChange {
     }
 }
 
+fn rate_limits(json_text: &str) -> LimitsChange {
+    let list: Vec<RateLimitWindowChange> = json::parse(json_text.as_bytes()).unwrap();
+    LimitsChange {
+        rate_limits: Field::Value(list),
+        ..LimitsChange::default()
+    }
+}
+
 fn apply(change: LimitsChange, old: &[Limit]) -> Result<Vec<Limit>, Invalid> {
-    change.apply(old.to_vec(), false, &mut ids())
+    change.apply(old.to_vec(), &rolling(), &mut ids())
 }
 
 fn fault(change: LimitsChange) -> String {
@@ -204,9 +229,143 @@ fn aligning_an_owner_aligns_every_limit_it_has() {
     )
     .unwrap();
     let change = LimitsChange {
-        calendar_aligned: Field::Value(true),
+        realign: true,
         ..LimitsChange::default()
     };
-    let new = change.apply(old, true, &mut ids()).unwrap();
-    assert!(new[0].calendar_aligned);
+    let berlin = aligned("Europe/Berlin");
+    let new = change.apply(old.clone(), &berlin, &mut ids()).unwrap();
+    assert_eq!(new[0].alignment, berlin.alignment(true, 1));
+    // What was used in the window that is open stays used, until the first month in Berlin begins.
+    let window = new[0].window(NOW);
+    assert_eq!(window.start_ms, old[0].window(NOW).start_ms);
+    assert_eq!(window.end_ms, FEBRUARY_IN_BERLIN);
+    assert_eq!(
+        new[0].window(FEBRUARY_IN_BERLIN).start_ms,
+        FEBRUARY_IN_BERLIN
+    );
+}
+
+#[test]
+fn no_edit_of_windows_forgets_what_was_used() {
+    let durations = ["1h", "1d", "1w", "1M", "1Q", "1Y", "never"];
+    let limits = |duration: &str, old: &[Limit], calendar: &OwnerCalendar| {
+        let id = old
+            .first()
+            .map_or_else(String::new, |limit| format!(r#""id": "{}","#, limit.id));
+        let list = format!(r#"[{{{id} "max_limit": 1, "reset_duration": "{duration}"}}]"#);
+        budgets(&list)
+            .apply(old.to_vec(), calendar, &mut ids())
+            .unwrap()
+    };
+    for from in durations {
+        for to in durations {
+            for (before, after) in [
+                (rolling(), aligned("Asia/Tokyo")),
+                (aligned("UTC"), aligned("America/New_York")),
+                (aligned("Europe/Berlin"), rolling()),
+            ] {
+                let old = limits(from, &[], &before);
+                let new = limits(to, &old, &after);
+                assert_eq!(
+                    new[0].window(NOW).start_ms,
+                    old[0].window(NOW).start_ms,
+                    "{from} to {to}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fiscal_quarter_is_for_budgets_in_quarters_that_follow_the_calendar() {
+    let apply = |budget: &str, calendar: &OwnerCalendar| {
+        budgets(&format!("[{budget}]")).apply(Vec::new(), calendar, &mut ids())
+    };
+    let fiscal =
+        r#"{"max_limit": 1, "reset_duration": "1Q", "reset_config": {"quarter_start_month": 2}}"#;
+    let new = apply(fiscal, &aligned("UTC")).unwrap();
+    // 2025-11-01 to 2026-02-01.
+    let window = new[0].window(NOW);
+    assert_eq!(
+        (window.start_ms, window.end_ms),
+        (1_761_955_200_000, 1_769_904_000_000)
+    );
+    let field = |budget: &str, calendar: &OwnerCalendar| {
+        apply(budget, calendar).unwrap_err().field.unwrap()
+    };
+    assert_eq!(field(fiscal, &rolling()), "budgets[0].reset_config");
+    assert_eq!(
+        field(&fiscal.replace("1Q", "1M"), &aligned("UTC")),
+        "budgets[0].reset_config"
+    );
+    assert_eq!(
+        field(&fiscal.replace(": 2}", ": 13}"), &aligned("UTC")),
+        "budgets[0].reset_config.quarter_start_month"
+    );
+}
+
+const TWO_WINDOWS: &str = r#"[
+    {"metric": "requests", "max_limit": 60, "reset_duration": "1m"},
+    {"metric": "requests", "max_limit": 5000, "reset_duration": "1d"},
+    {"metric": "tokens", "max_limit": 100000, "reset_duration": "1m"}]"#;
+
+#[test]
+fn windows_of_a_rate_limit_keep_their_identity_by_metric_and_period() {
+    let old = apply(rate_limits(TWO_WINDOWS), &[]).unwrap();
+    let what = |limit: &Limit| (limit.metric, limit.max, limit.period.to_string());
+    assert_eq!(
+        old.iter().map(what).collect::<Vec<_>>(),
+        [
+            (Metric::Requests, 60, "1m".into()),
+            (Metric::Requests, 5000, "1d".into()),
+            (Metric::Tokens, 100_000, "1m".into()),
+        ]
+    );
+    let fewer = r#"[{"metric": "requests", "max_limit": 6, "reset_duration": "1d"}]"#;
+    let new = apply(rate_limits(fewer), &old).unwrap();
+    assert_eq!((new.len(), &new[0].id, new[0].max), (1, &old[1].id, 6));
+    // The short form is the same limit, if it has the same period.
+    let short = rate_limit(r#"{"request_max_limit": 7, "request_reset_duration": "1d"}"#);
+    let new = apply(short, &old).unwrap();
+    assert_eq!((new.len(), &new[0].id, new[0].max), (1, &old[1].id, 7));
+}
+
+#[test]
+fn windows_that_make_no_sense_are_refused_by_field() {
+    for (entry, field) in [
+        (
+            r#"{"metric": "requests", "max_limit": 0, "reset_duration": "1h"}"#,
+            "max_limit",
+        ),
+        (
+            r#"{"metric": "tokens", "max_limit": 1.5, "reset_duration": "1h"}"#,
+            "max_limit",
+        ),
+        (
+            r#"{"metric": "tokens", "max_limit": 1, "reset_duration": "1 h"}"#,
+            "reset_duration",
+        ),
+        (
+            r#"{"metric": "requests", "max_limit": 1, "reset_duration": "1m"}"#,
+            "reset_duration",
+        ),
+        (
+            r#"{"metric": "requests", "max_limit": 1, "reset_duration": "1h", "id": "x"}"#,
+            "id",
+        ),
+    ] {
+        let first = r#"{"metric": "requests", "max_limit": 1, "reset_duration": "1m"}"#;
+        let list = format!("[{first}, {entry}]");
+        assert_eq!(
+            fault(rate_limits(&list)),
+            format!("rate_limits[1].{field}"),
+            "{entry}"
+        );
+    }
+    let short = r#"{"request_max_limit": 7, "request_reset_duration": "1d"}"#;
+    let both = LimitsChange {
+        rate_limit: Field::Value(json::parse(short.as_bytes()).unwrap()),
+        ..rate_limits(TWO_WINDOWS)
+    };
+    assert_eq!(fault(both), "rate_limit");
 }

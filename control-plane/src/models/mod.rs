@@ -10,19 +10,24 @@
 //! costs what its wider kind does ([`Prices`]).
 
 pub mod builtin;
+mod card_view;
 mod effective;
 mod prices;
 pub mod routes;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod unit_prices;
 
 use reeve_policy::money::{MoneyError, Nanos};
+use reeve_policy::price_list::Card;
+use reeve_policy::units::UnitPrices;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use effective::{effective, effective_for};
 pub use prices::Prices;
+use unit_prices::unit_prices;
 
 use crate::http::field::Field;
 use crate::http::number::Number;
@@ -51,6 +56,10 @@ pub struct Model {
     pub source: Source,
     /// What it costs.
     pub prices: Prices,
+    /// What it costs in other service tiers and with long prompts.
+    pub cards: Vec<Card>,
+    /// What it charges for beside tokens.
+    pub units: UnitPrices,
     /// Longest prompt, tokens.
     pub max_input_tokens: Option<u64>,
     /// Longest answer, tokens.
@@ -170,6 +179,9 @@ impl Change {
         Ok(Model {
             source: Source::Custom,
             prices,
+            // They belong to the price list that this entry stands above.
+            cards: Vec::new(),
+            units: UnitPrices::default(),
             max_input_tokens: tokens(
                 "max_input_tokens",
                 self.max_input_tokens,
@@ -194,6 +206,8 @@ impl Model {
             model,
             source: Source::Custom,
             prices: Prices::default(),
+            cards: Vec::new(),
+            units: UnitPrices::default(),
             max_input_tokens: None,
             max_output_tokens: None,
             deprecated_on: None,
@@ -208,6 +222,8 @@ impl Model {
             model: entry.model.to_owned(),
             source: Source::Builtin,
             prices: Prices::of(entry),
+            cards: Prices::cards_of(entry),
+            units: unit_prices(entry),
             max_input_tokens: entry.max_input_tokens,
             max_output_tokens: entry.max_output_tokens,
             deprecated_on: entry.deprecated_on.map(str::to_owned),
@@ -249,6 +265,11 @@ fn price(
         Field::Null => return Ok(None),
         Field::Value(number) => number,
     };
+    price_of(field, &number).map(Some)
+}
+
+/// Nano-dollars per million tokens, from dollars.
+pub(crate) fn price_of(field: &'static str, number: &Number) -> Result<i64, Invalid> {
     let nanos = Nanos::parse_dollars(number.as_str()).map_err(|error| match error {
         MoneyError::TooFine => Invalid::field(field, "must have at most 9 decimal places"),
         other => Invalid::field(field, other),
@@ -256,7 +277,7 @@ fn price(
     if !(0..=MAX_PRICE).contains(&nanos.get()) {
         return Err(Invalid::field(field, "must be from 0 to 1000000 dollars"));
     }
-    Ok(Some(nanos.get()))
+    Ok(nanos.get())
 }
 
 fn tokens(

@@ -1,6 +1,9 @@
 //! What a model charges per token, by kind of token.
 
-use super::builtin::{Entry, Meter, Mode};
+use reeve_policy::price::Price;
+use reeve_policy::price_list::{Card, Service};
+
+use super::builtin::{self, Entry, Meter, Mode};
 
 /// Nano-dollars per million tokens. A kind without a price costs what its wider kind does: input
 /// or output, and for an hour in the cache what five minutes there cost.
@@ -32,7 +35,40 @@ impl Prices {
     /// The prices of a built-in model; none for one that charges nothing for tokens. Such a model
     /// counts something else (images, seconds, queries), and priced by its tokens it would be free.
     pub fn of(entry: &Entry) -> Self {
-        let price = |meter| entry.standard.price(meter);
+        Self::read(entry, |meter| entry.standard.price(meter))
+    }
+
+    /// The prices under other conditions. What a card does not name costs the same as without it.
+    pub fn cards_of(entry: &Entry) -> Vec<Card> {
+        let cards = entry.cards.iter().filter_map(|card| {
+            let price = |meter| card.rates.price(meter).or(entry.standard.price(meter));
+            Some(Card {
+                service: service(card.service)?,
+                above_tokens: card.above_tokens,
+                price: Self::read(entry, price).resolved()?,
+            })
+        });
+        cards.collect()
+    }
+
+    /// Every kind with its own price, or that of its wider kind. `None`: without a price.
+    pub fn resolved(self) -> Option<Price> {
+        let (input, output) = self.input.zip(self.output)?;
+        Some(Price {
+            input,
+            output,
+            cache_read: self.cache_read.unwrap_or(input),
+            cache_write_5m: self.cache_write_5m.unwrap_or(input),
+            cache_write_1h: self.cache_write_1h.or(self.cache_write_5m).unwrap_or(input),
+            reasoning: self.reasoning.unwrap_or(output),
+            audio_input: self.audio_input.unwrap_or(input),
+            audio_output: self.audio_output.unwrap_or(output),
+            image_input: self.image_input.unwrap_or(input),
+            image_output: self.image_output.unwrap_or(output),
+        })
+    }
+
+    fn read(entry: &Entry, price: impl Fn(Meter) -> Option<i64>) -> Self {
         let input = price(Meter::Input);
         let reasoning = price(Meter::Reasoning);
         let audio_output = price(Meter::AudioOut);
@@ -74,6 +110,18 @@ impl Prices {
             self.image_output,
         ]
     }
+}
+
+/// `None`: its API is not served.
+const fn service(service: builtin::Service) -> Option<Service> {
+    Some(match service {
+        builtin::Service::Standard => Service::Standard,
+        builtin::Service::Flex => Service::Flex,
+        builtin::Service::Balanced => Service::Balanced,
+        builtin::Service::Priority => Service::Priority,
+        builtin::Service::Ultrafast => Service::Ultrafast,
+        builtin::Service::Batch => return None,
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::builtin::Catalogue;
+use super::card_view::CardView;
 use super::effective::{builtin_of, catalogue_name, knows};
 use super::store::{self, Refused};
 use super::{Change, Model, Source};
@@ -70,6 +71,22 @@ struct View {
     /// Null: as other output.
     #[schema(value_type = Option<f64>)]
     image_output_cost_per_million_tokens: Option<Number>,
+    /// US dollars per million searches, as its vendor counts them. Null: not billed so.
+    #[schema(value_type = Option<f64>)]
+    search_cost_per_million: Option<Number>,
+    /// US dollars per million characters that are spoken. Null: not billed so.
+    #[schema(value_type = Option<f64>)]
+    character_cost_per_million: Option<Number>,
+    /// US dollars per million seconds of audio. Null: not billed so.
+    #[schema(value_type = Option<f64>)]
+    second_cost_per_million: Option<Number>,
+    /// US dollars per million images that are made. Null: not billed so.
+    #[schema(value_type = Option<f64>)]
+    image_cost_per_million: Option<Number>,
+    /// Prices of other service tiers and of long prompts.
+    price_cards: Vec<CardView>,
+    /// Changes whenever a price changes; usage records carry the one that they were charged by.
+    price_version: u64,
     max_input_tokens: Option<u64>,
     max_output_tokens: Option<u64>,
     /// Day on which the provider means to switch the model off.
@@ -357,6 +374,7 @@ impl From<Model> for View {
     fn from(model: Model) -> Self {
         let dollars =
             |price: Option<i64>| price.map(|price| Number::from_display(Nanos::new(price)));
+        let unit = |price: i64| dollars(Some(price).filter(|price| *price > 0));
         let prices = model.prices;
         Self {
             provider: model.provider,
@@ -372,6 +390,12 @@ impl From<Model> for View {
             audio_output_cost_per_million_tokens: dollars(prices.audio_output),
             image_input_cost_per_million_tokens: dollars(prices.image_input),
             image_output_cost_per_million_tokens: dollars(prices.image_output),
+            search_cost_per_million: unit(model.units.search),
+            character_cost_per_million: unit(model.units.character),
+            second_cost_per_million: unit(model.units.second),
+            image_cost_per_million: unit(model.units.image),
+            price_cards: model.cards.iter().map(Into::into).collect(),
+            price_version: model.price_version,
             max_input_tokens: model.max_input_tokens,
             max_output_tokens: model.max_output_tokens,
             deprecated_on: model.deprecated_on,

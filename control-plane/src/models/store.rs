@@ -1,5 +1,7 @@
 //! SQL of the operators' own models. One function per question.
 
+use reeve_policy::units::UnitPrices;
+
 use super::{Model, Prices, Source, version};
 use crate::db::{self, Tx};
 
@@ -128,6 +130,8 @@ impl TryFrom<Row> for Model {
                 cache_write_5m: row.cache_write_price,
                 ..Prices::default()
             },
+            cards: Vec::new(),
+            units: UnitPrices::default(),
             max_input_tokens: tokens("models.max_input_tokens", row.max_input_tokens)?,
             max_output_tokens: tokens("models.max_output_tokens", row.max_output_tokens)?,
             deprecated_on: None,

@@ -1,9 +1,12 @@
 //! From what administrators configured to what the filter reads: one encoded message per thing that
 //! a request looks up. Pure.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use prost::Message;
 use reeve_policy::limit::Limit;
+use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::view;
 use reeve_policy::virtual_key::Owner;
 use reeve_proto::v1;
@@ -11,8 +14,10 @@ use reeve_proto::v1;
 use super::entries::{Entity, EntityEntries};
 use crate::customers::Customer;
 use crate::envoy_files;
+use crate::model_configs::ModelConfig;
 use crate::models::Model;
 use crate::policy_changes::Kind;
+use crate::pricing_overrides::PricingOverride;
 use crate::providers::Provider;
 use crate::settings::Settings;
 use crate::teams::Team;
@@ -20,16 +25,29 @@ use crate::virtual_keys::ProviderConfig;
 use crate::virtual_keys::store::Stored;
 
 /// The settings and the providers: one entry, because every request reads both.
-pub fn settings(settings: &Settings, providers: &[Provider]) -> EntityEntries {
+pub fn settings(
+    settings: &Settings,
+    providers: &[Provider],
+    overrides: &[PricingOverride],
+    model_configs: &[ModelConfig],
+    now_ms: i64,
+) -> EntityEntries {
     let settings = view::Settings {
         enable_governance: settings.enable_governance,
         providers: providers.iter().map(provider).collect(),
         required_headers: settings.required_headers.clone(),
         max_request_body_bytes: u64::try_from(settings.max_request_body_bytes).unwrap_or(0),
+        reserving: settings.reserving,
+        price_overrides: overrides.iter().map(PricingOverride::compiled).collect(),
+        ceiling: settings.ceiling.map(|ceiling| Rc::new(ceiling.into())),
+        model_limits: ModelLimitsTable::new(model_configs.iter().map(model_limits).collect()),
     };
     EntityEntries {
         entity: settings_entity(),
-        entries: vec![("settings".into(), encode(&v1::Settings::from(&settings)))],
+        entries: vec![(
+            "settings".into(),
+            encode(&v1::Settings::at(&settings, now_ms)),
+        )],
     }
 }
 
@@ -46,19 +64,35 @@ fn provider(provider: &Provider) -> view::Provider {
     }
 }
 
+fn model_limits(config: &ModelConfig) -> ModelLimits {
+    ModelLimits {
+        id: config.id.clone(),
+        model: config.subject.model.clone(),
+        provider: config.subject.provider.clone(),
+        limits: config.limits.clone(),
+    }
+}
+
 /// A virtual key: one entry for the value that it has.
-pub fn virtual_key(stored: &Stored) -> EntityEntries {
+pub fn virtual_key(stored: &Stored, model_configs: &[ModelConfig], now_ms: i64) -> EntityEntries {
     let key = &stored.key;
+    let configs = key.provider_configs.iter();
+    let of_models = model_configs.iter();
     let message = v1::VirtualKey {
         id: key.id.clone(),
         name: key.name.clone(),
         is_active: key.is_active,
         expires_at_ms: key.expires_at_ms,
         allow_all_providers: key.allow_all_providers,
-        provider_configs: key.provider_configs.iter().map(provider_config).collect(),
+        provider_configs: configs
+            .map(|config| provider_config(config, now_ms))
+            .collect(),
         team_id: key.team_id.clone().unwrap_or_default(),
         customer_id: key.customer_id.clone().unwrap_or_default(),
-        limits: limits(&key.limits),
+        limits: limits(&key.limits, now_ms),
+        model_limits: of_models
+            .map(|config| v1::ModelLimits::at(&model_limits(config), now_ms))
+            .collect(),
     };
     EntityEntries {
         entity: (Kind::VirtualKey, key.id.clone()),
@@ -69,48 +103,54 @@ pub fn virtual_key(stored: &Stored) -> EntityEntries {
     }
 }
 
-fn provider_config(config: &ProviderConfig) -> v1::ProviderConfig {
+fn provider_config(config: &ProviderConfig, now_ms: i64) -> v1::ProviderConfig {
     v1::ProviderConfig {
         id: config.id.clone(),
         provider: config.provider.clone(),
         weight_ppm: config.weight_ppm,
         allowed_models: config.allowed_models.clone(),
         blacklisted_models: config.blacklisted_models.clone(),
-        limits: limits(&config.limits),
+        limits: limits(&config.limits, now_ms),
     }
 }
 
-fn limits(limits: &[Limit]) -> Vec<v1::Limit> {
-    limits.iter().map(Into::into).collect()
+fn limits(limits: &[Limit], now_ms: i64) -> Vec<v1::Limit> {
+    let limits = limits.iter();
+    limits.map(|limit| v1::Limit::at(limit, now_ms)).collect()
 }
 
 /// A team.
-pub fn team(team: &Team) -> EntityEntries {
+pub fn team(team: &Team, now_ms: i64) -> EntityEntries {
     let owner = Owner {
         id: team.id.clone(),
         name: team.name.clone(),
         customer_id: team.customer_id.clone(),
         limits: team.limits.clone(),
     };
-    self::owner((Kind::Team, team.id.clone()), "team", &owner)
+    self::owner((Kind::Team, team.id.clone()), "team", &owner, now_ms)
 }
 
 /// A customer.
-pub fn customer(customer: &Customer) -> EntityEntries {
+pub fn customer(customer: &Customer, now_ms: i64) -> EntityEntries {
     let owner = Owner {
         id: customer.id.clone(),
         name: customer.name.clone(),
         customer_id: None,
         limits: customer.limits.clone(),
     };
-    self::owner((Kind::Customer, customer.id.clone()), "customer", &owner)
+    self::owner(
+        (Kind::Customer, customer.id.clone()),
+        "customer",
+        &owner,
+        now_ms,
+    )
 }
 
-fn owner(entity: Entity, kind: &str, owner: &Owner) -> EntityEntries {
+fn owner(entity: Entity, kind: &str, owner: &Owner, now_ms: i64) -> EntityEntries {
     let key = format!("owner/{kind}/{}", owner.id);
     EntityEntries {
         entity,
-        entries: vec![(key.into(), encode(&v1::Owner::from(owner)))],
+        entries: vec![(key.into(), encode(&v1::Owner::at(owner, now_ms)))],
     }
 }
 
@@ -131,7 +171,12 @@ pub fn models(provider: &str, models: &[Model]) -> EntityEntries {
 }
 
 fn model(model: &Model) -> v1::Model {
-    let prices = model.prices;
+    let mut prices = model.prices;
+    if model.units.any() {
+        // It charges nothing for tokens, and that is not the same as to have no price.
+        prices.input = Some(0);
+        prices.output = Some(0);
+    }
     v1::Model {
         name: model.model.clone(),
         input_price: prices.input,
@@ -147,6 +192,11 @@ fn model(model: &Model) -> v1::Model {
         max_input_tokens: model.max_input_tokens,
         max_output_tokens: model.max_output_tokens,
         price_version: model.price_version,
+        cards: model.cards.iter().map(Into::into).collect(),
+        search_price: model.units.search,
+        character_price: model.units.character,
+        second_price: model.units.second,
+        image_price: model.units.image,
     }
 }
 
@@ -164,6 +214,9 @@ fn encode(message: &impl Message) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use reeve_policy::price::Price;
+    use reeve_policy::price_list::{Card, Service};
+
     use super::*;
     use crate::models::Prices;
 
@@ -182,6 +235,11 @@ mod tests {
                 image_input: Some(9),
                 image_output: None,
             },
+            cards: vec![Card {
+                service: Service::Flex,
+                above_tokens: 13,
+                price: Price::uniform(1, 2),
+            }],
             max_input_tokens: Some(10),
             max_output_tokens: Some(11),
             price_version: 12,
@@ -202,6 +260,21 @@ mod tests {
             max_input_tokens: Some(10),
             max_output_tokens: Some(11),
             price_version: 12,
+            cards: vec![v1::PriceCard {
+                service_tier: v1::ServiceTier::Flex.into(),
+                above_tokens: 13,
+                input_price: 1,
+                output_price: 2,
+                cache_read_price: 1,
+                cache_write_5m_price: 1,
+                cache_write_1h_price: 1,
+                reasoning_price: 2,
+                audio_input_price: 1,
+                audio_output_price: 2,
+                image_input_price: 1,
+                image_output_price: 2,
+            }],
+            ..v1::Model::default()
         };
         let names = v1::ModelNames {
             names: vec!["m/1".into()],

@@ -92,6 +92,16 @@ impl Entries {
         self.position
     }
 
+    /// The value of an entry.
+    pub fn get(&self, key: &str) -> Option<&Bytes> {
+        self.slots.get(key)?.value.as_ref()
+    }
+
+    /// The entries of an entity.
+    pub fn of(&self, entity: &Entity) -> &[EntryKey] {
+        self.owned.get(entity).map_or(&[], Vec::as_slice)
+    }
+
     /// How many entries exist.
     pub fn len(&self) -> usize {
         self.slots.len().saturating_sub(self.tombstones)

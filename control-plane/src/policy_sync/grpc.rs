@@ -1,14 +1,16 @@
-//! The gRPC service. What a stream does is in `stream.rs`.
+//! The gRPC service. What a stream does is in `stream.rs`; what a lease is, in `reeve_policy::lease`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reeve_proto::v1::grpc::policy_sync_server::{PolicySync, PolicySyncServer};
-use reeve_proto::v1::{ControlMessage, FilterMessage};
+use reeve_proto::v1::{ControlMessage, FilterMessage, LeaseRequest, LeaseResponse};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::lease;
 use super::stream::{self, Timing};
 use crate::app::App;
 
@@ -27,6 +29,9 @@ pub(super) fn routes_with(app: Arc<App>, timing: Timing) -> Routes {
     Routes::new(service.max_decoding_message_size(MAX_MESSAGE))
 }
 
+/// An answer about leases is held back no longer than this.
+const MOST_PATIENCE: Duration = Duration::from_secs(1);
+
 struct Service {
     app: Arc<App>,
     timing: Timing,
@@ -44,5 +49,27 @@ impl PolicySync for Service {
         let (app, timing) = (Arc::clone(&self.app), self.timing);
         tokio::spawn(stream::serve(app, timing, request.into_inner(), outbound));
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn lease(
+        &self,
+        request: Request<LeaseRequest>,
+    ) -> Result<Response<LeaseResponse>, Status> {
+        let LeaseRequest {
+            session,
+            asks,
+            patience_ms,
+        } = request.into_inner();
+        let patience = Duration::from_millis(patience_ms.into()).min(MOST_PATIENCE);
+        let asks = asks
+            .into_iter()
+            .map(|ask| lease::read(session, ask, patience_ms > 0))
+            .collect::<Result<_, _>>()
+            .map_err(Status::invalid_argument)?;
+        let answers = self.app.ledger.ask_patiently(session, asks, patience).await;
+        let answers = answers.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(Response::new(LeaseResponse {
+            answers: answers.into_iter().map(lease::answer).collect(),
+        }))
     }
 }

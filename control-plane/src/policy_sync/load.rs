@@ -7,43 +7,57 @@ use super::entries::{Entity, EntityEntries};
 use crate::db::Tx;
 use crate::error::Error;
 use crate::policy_changes::{Change, Kind};
-use crate::{customers, models, providers, settings, teams, virtual_keys};
+use crate::{
+    customers, model_configs, models, pricing_overrides, providers, settings, teams, virtual_keys,
+};
 
 /// Everything there is.
-pub(super) async fn everything(tx: &mut Tx) -> Result<Vec<EntityEntries>, Error> {
-    let mut entities = vec![settings_and_providers(tx).await?];
+pub(super) async fn everything(tx: &mut Tx, now_ms: i64) -> Result<Vec<EntityEntries>, Error> {
+    let mut entities = vec![settings_and_providers(tx, now_ms).await?];
     for provider in providers::store::all(tx).await? {
         entities.push(models_of(tx, &provider.name).await?);
     }
     let customers = customers::store::all(tx).await?;
-    entities.extend(customers.iter().map(compile::customer));
+    entities.extend(customers.iter().map(|it| compile::customer(it, now_ms)));
     let teams = teams::store::all(tx).await?;
-    entities.extend(teams.iter().map(compile::team));
+    entities.extend(teams.iter().map(|it| compile::team(it, now_ms)));
     let keys = virtual_keys::store::all(tx).await?;
-    entities.extend(keys.iter().map(compile::virtual_key));
+    let of_models = model_configs::store::of_keys(tx, None).await?;
+    entities.extend(keys.iter().map(|it| {
+        let of_models = of_models.get(&it.key.id).map(Vec::as_slice);
+        compile::virtual_key(it, of_models.unwrap_or_default(), now_ms)
+    }));
     Ok(entities)
 }
 
 /// What the changes touch, as it is now. A thing that changed twice is read once.
-pub(super) async fn touched(tx: &mut Tx, changes: &[Change]) -> Result<Vec<EntityEntries>, Error> {
+pub(super) async fn touched(
+    tx: &mut Tx,
+    changes: &[Change],
+    now_ms: i64,
+) -> Result<Vec<EntityEntries>, Error> {
     let things: HashSet<Entity> = changes.iter().flat_map(things).collect();
     let mut entities = Vec::with_capacity(things.len());
     for (kind, id) in things {
         let found = match kind {
-            Kind::Settings => Some(settings_and_providers(tx).await?),
+            Kind::Settings => Some(settings_and_providers(tx, now_ms).await?),
             Kind::Provider | Kind::Model => Some(models_of(tx, &id).await?),
             Kind::Customer => customers::store::find(tx, &id)
                 .await?
                 .as_ref()
-                .map(compile::customer),
+                .map(|it| compile::customer(it, now_ms)),
             Kind::Team => teams::store::find(tx, &id)
                 .await?
                 .as_ref()
-                .map(compile::team),
-            Kind::VirtualKey => virtual_keys::store::find(tx, &id)
-                .await?
-                .as_ref()
-                .map(compile::virtual_key),
+                .map(|it| compile::team(it, now_ms)),
+            Kind::VirtualKey => {
+                let of_models = model_configs::store::of_keys(tx, Some(&id)).await?;
+                let of_models = of_models.get(&id).map(Vec::as_slice).unwrap_or_default();
+                virtual_keys::store::find(tx, &id)
+                    .await?
+                    .as_ref()
+                    .map(|it| compile::virtual_key(it, of_models, now_ms))
+            }
         };
         entities.push(found.unwrap_or_else(|| compile::nothing((kind, id))));
     }
@@ -65,11 +79,14 @@ fn things(change: &Change) -> Vec<Entity> {
     }
 }
 
-async fn settings_and_providers(tx: &mut Tx) -> Result<EntityEntries, Error> {
+async fn settings_and_providers(tx: &mut Tx, now_ms: i64) -> Result<EntityEntries, Error> {
     let settings = settings::store::get(tx).await?;
     Ok(compile::settings(
         &settings,
         &providers::store::all(tx).await?,
+        &pricing_overrides::store::all(tx).await?,
+        &model_configs::store::global(tx).await?,
+        now_ms,
     ))
 }
 

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! database ── load ──► compile ──► entries ──► stream ──► filter      policy: publisher.rs drives it
-//! database ◄── usage::store ◄──────────────── stream ◄── filter      usage
+//! database ◄── ledger ◄────────────────────── stream ◄── filter      usage
+//! database ◄── ledger ◄────────────────────── grpc   ◄── filter      leases
 //! ```
 //!
 //! Invariants: what is published is what was committed; a change is published as one version, whole.
@@ -13,6 +14,7 @@ pub mod compile;
 pub mod entries;
 pub mod grpc;
 pub mod in_force;
+mod lease;
 mod load;
 pub mod nodes;
 pub mod publisher;
@@ -23,14 +25,18 @@ mod stream;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod view;
 mod writer;
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use entries::Entries;
 use nodes::Nodes;
+
+use crate::ledger::Recall;
+use crate::usage::Boot;
 
 /// What the publisher, the streams and the admin API share.
 #[derive(Debug, Default)]
@@ -43,9 +49,40 @@ pub struct Hub {
     spent: watch::Sender<()>,
     /// Who is connected.
     nodes: Arc<Nodes>,
+    recalls: Recalls,
+}
+
+/// Tells the streams what sessions are asked to give back.
+#[derive(Debug)]
+struct Recalls(broadcast::Sender<Recall>);
+
+impl Default for Recalls {
+    fn default() -> Self {
+        /// What a stream that is slow may miss: whoever needs it asks again.
+        const KEPT: usize = 4_096;
+        Self(broadcast::Sender::new(KEPT))
+    }
 }
 
 impl Hub {
+    /// Whose streams are open.
+    pub fn connected(&self) -> Vec<Boot> {
+        let nodes = self.nodes.list();
+        nodes.into_iter().map(|(boot, _)| boot).collect()
+    }
+
+    /// A session is asked to give back what it does not need at once.
+    pub fn recall(&self, recall: Recall) {
+        // Nobody may be connected.
+        let _ = self.recalls.0.send(recall);
+    }
+
+    /// An Envoy is connected for as long as the value lives.
+    #[cfg(test)]
+    pub(crate) fn seat_for_tests(&self, boot: Boot) -> nodes::Seat {
+        self.nodes.enter(boot, entries::Position::default(), 0).0
+    }
+
     /// What is published; `None`: nothing yet.
     pub fn position(&self) -> Option<entries::Position> {
         self.published.borrow().as_ref().map(Entries::position)

@@ -16,12 +16,10 @@ use tonic::{Status, Streaming};
 
 use super::entries::Position;
 use super::nodes::Seat;
-use super::retry::until_ok;
 use super::writer::Writer;
 use crate::app::App;
-use crate::db;
+use crate::usage::Boot;
 use crate::usage::ingest::Posting;
-use crate::usage::{self, Boot};
 
 /// Longest node id and boot id, bytes.
 const MAX_ID: usize = 256;
@@ -111,11 +109,15 @@ async fn talk(
     );
     let nodes = &app.policy_sync.nodes;
     let (seat, replaced) = nodes.enter(boot.clone(), position, app.clock.now_ms());
+    let joined = app.ledger.join(boot.clone());
+    let joined = joined
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
     let acknowledged = watch::Sender::new(0);
     let writer = Writer {
         app,
         timing,
-        boot,
+        session: joined.session,
         outbound,
     };
     let reader = Reader {
@@ -127,7 +129,7 @@ async fn talk(
     };
     let end = tokio::select! {
         end = reader.run(inbound) => end,
-        end = writer.run(position, acknowledged.subscribe()) => end,
+        end = writer.run(joined, position, acknowledged.subscribe()) => end,
         () = replaced.wait() => {
             Err(Status::aborted("replaced by a newer stream of the same process"))
         }
@@ -174,7 +176,7 @@ impl Reader<'_> {
                 Some(Kind::Hello(_)) => {
                     return Err(Status::invalid_argument("hello is the first message only"));
                 }
-                Some(Kind::UsageBatch(batch)) => self.store(batch.records).await,
+                Some(Kind::UsageBatch(batch)) => self.store(batch.records).await?,
                 Some(Kind::PolicyApplied(applied)) => {
                     let (epoch, version) = (applied.epoch, applied.version);
                     self.seat.applied(Position { epoch, version });
@@ -189,14 +191,15 @@ impl Reader<'_> {
 
     /// Stores a batch, however long it takes: the filter sends it once per stream, and what waits
     /// behind it waits in the filter.
-    async fn store(&self, batch: Vec<UsageRecord>) {
-        let attempt = || post(self.app, self.boot, batch.clone());
-        let posting = until_ok("store usage", attempt).await;
+    async fn store(&self, batch: Vec<UsageRecord>) -> Result<(), Status> {
+        let posting = self.app.ledger.post(self.boot.clone(), batch).await;
+        let posting = posting.map_err(|error| Status::unavailable(error.to_string()))?;
         self.report(&posting);
         self.acknowledged.send_replace(posting.acknowledged);
         if !posting.charges.is_empty() {
             self.app.policy_sync.spent.send_replace(());
         }
+        Ok(())
     }
 
     fn report(&self, posting: &Posting) {
@@ -230,11 +233,4 @@ impl Reader<'_> {
             );
         }
     }
-}
-
-async fn post(app: &App, boot: &Boot, batch: Vec<UsageRecord>) -> Result<Posting, db::Error> {
-    let mut tx = app.db.begin_write().await?;
-    let posting = usage::store::post(&mut tx, boot, batch, app.clock.now_ms()).await?;
-    tx.commit().await?;
-    Ok(posting)
 }

@@ -1,11 +1,15 @@
 //! What goes down a stream: the welcome, then what others have spent, then policy, and from then on
-//! each of them whenever there is news.
+//! each of them whenever there is news, and what is to be given back.
 
 use std::pin::pin;
 
+use reeve_policy::lease::Session;
 use reeve_proto::v1::control_message::Kind;
-use reeve_proto::v1::{ControlMessage, Heartbeat, Spent, SpentByOthers, UsageAck, Welcome};
-use tokio::sync::watch;
+use reeve_proto::v1::{
+    ControlMessage, Heartbeat, LimitWindow, Recall, RecalledWindow, Spent, SpentByOthers, UsageAck,
+    Welcome,
+};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Status;
 
@@ -14,7 +18,8 @@ use super::retry::until_ok;
 use super::stream::{Outbound, Timing};
 use crate::app::App;
 use crate::db;
-use crate::usage::{self, Boot, spent};
+use crate::ledger::{self, Joined, Key};
+use crate::usage::spent;
 
 /// Limits in one message.
 const SPENT_PER_MESSAGE: usize = 4_096;
@@ -22,7 +27,7 @@ const SPENT_PER_MESSAGE: usize = 4_096;
 pub(super) struct Writer<'a> {
     pub(super) app: &'a App,
     pub(super) timing: Timing,
-    pub(super) boot: &'a Boot,
+    pub(super) session: Session,
     pub(super) outbound: &'a Outbound,
 }
 
@@ -31,6 +36,7 @@ impl Writer<'_> {
     /// `acknowledged` changes when its usage is stored.
     pub(super) async fn run(
         &self,
+        joined: Joined,
         mut at: Position,
         mut acknowledged: watch::Receiver<i64>,
     ) -> Result<(), Status> {
@@ -39,10 +45,9 @@ impl Writer<'_> {
         let mut spent_news = hub.spent.subscribe();
         let mut published = hub.published.subscribe();
         published.mark_changed();
+        let mut recalls = hub.recalls.0.subscribe();
 
-        let welcome = until_ok("read what is acknowledged", || self.welcome());
-        let welcome = self.meanwhile_beat(welcome).await?;
-        self.send(Kind::Welcome(welcome)).await?;
+        self.send(Kind::Welcome(welcome(joined))).await?;
         let told = until_ok("read what is spent", || self.spent(None));
         let (mut revision, limits) = self.meanwhile_beat(told).await?;
         self.send_spent(limits).await?;
@@ -73,17 +78,35 @@ impl Writer<'_> {
                     revision = newest;
                     self.send_spent(limits).await?;
                 }
+                windows = self.recalled(&mut recalls) => {
+                    self.send(Kind::Recall(Recall { windows })).await?;
+                }
                 () = sleep(self.timing.heartbeat) => self.beat().await?,
             }
         }
     }
 
-    async fn welcome(&self) -> Result<Welcome, db::Error> {
-        let mut tx = self.app.db.begin_read().await?;
-        let acknowledged = usage::store::acknowledged(&mut tx, self.boot).await?;
-        Ok(Welcome {
-            acknowledged_sequence: wire_sequence(acknowledged),
-        })
+    /// What this session is asked to give back, once there is something.
+    async fn recalled(
+        &self,
+        recalls: &mut broadcast::Receiver<ledger::Recall>,
+    ) -> Vec<RecalledWindow> {
+        let mut windows = Vec::new();
+        loop {
+            // What was missed is asked for again by whoever needs it.
+            if let Ok(recall) = recalls.recv().await
+                && recall.session == self.session
+            {
+                windows.push(RecalledWindow {
+                    limit_id: recall.key.limit_id,
+                    window_start_ms: recall.key.window_start_ms,
+                    base: recall.base,
+                });
+            }
+            if !windows.is_empty() && recalls.is_empty() {
+                return windows;
+            }
+        }
     }
 
     /// What others have spent after a revision, or at all, and the revision this is true of.
@@ -92,8 +115,8 @@ impl Writer<'_> {
         let mut tx = self.app.db.begin_read().await?;
         let revision = spent::latest(&mut tx).await?;
         let limits = match since {
-            None => spent::by_others(&mut tx, self.boot, now_ms).await?,
-            Some(since) => spent::by_others_since(&mut tx, self.boot, since, now_ms).await?,
+            None => spent::by_others(&mut tx, self.session, now_ms).await?,
+            Some(since) => spent::by_others_since(&mut tx, self.session, since, now_ms).await?,
         };
         Ok((revision, limits))
     }
@@ -136,6 +159,22 @@ impl Writer<'_> {
             .send_timeout(Ok(message), self.timing.silence)
             .await
             .map_err(|_| Status::deadline_exceeded("the filter takes no messages"))
+    }
+}
+
+fn welcome(joined: Joined) -> Welcome {
+    Welcome {
+        acknowledged_sequence: wire_sequence(joined.acknowledged),
+        session: joined.session,
+        standing_divisor: joined.standing_divisor,
+        withheld: joined.withheld.into_iter().map(wire_window).collect(),
+    }
+}
+
+fn wire_window(key: Key) -> LimitWindow {
+    LimitWindow {
+        limit_id: key.limit_id,
+        window_start_ms: key.window_start_ms,
     }
 }
 

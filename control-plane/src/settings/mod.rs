@@ -2,6 +2,8 @@
 //!
 //! Invariants: a header is required once at most, and is none that the gateway itself governs.
 
+mod ceiling;
+mod reserving;
 pub mod routes;
 pub mod store;
 #[cfg(test)]
@@ -9,13 +11,18 @@ mod tests;
 
 use std::fmt::Display;
 
+use jiff::tz::TimeZone;
 use reeve_policy::required_headers::RequiredHeader;
+use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::http::field::Field;
 use crate::http::number::Number;
 use crate::invalid::Invalid;
+use crate::limits::calendar;
+pub use ceiling::Ceiling;
+pub use reserving::{Reservation, Short};
 
 const MIB: i64 = 1024 * 1024;
 /// Largest `max_request_body_size_mb`: Envoy buffers a body before it is judged.
@@ -45,6 +52,12 @@ pub struct Settings {
     pub required_headers: Vec<RequiredHeader>,
     /// Largest request body, bytes.
     pub max_request_body_bytes: i64,
+    /// How budgets are reserved.
+    pub reserving: Reserving,
+    /// What a model without a price costs; none: it is refused.
+    pub ceiling: Option<Ceiling>,
+    /// Of the calendar of new customers, teams and keys.
+    pub time_zone: TimeZone,
 }
 
 /// `PUT /api/config`.
@@ -73,6 +86,23 @@ pub struct ClientConfigChange {
     #[serde(default)]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 1024)]
     pub max_request_body_size_mb: Field<Number>,
+    /// How much of a budget a request reserves, default `strict`.
+    #[serde(default)]
+    #[schema(value_type = Option<Reservation>)]
+    pub reservation: Field<Reservation>,
+    /// What becomes of a request when the rest of a budget is too small, default `reject`.
+    #[serde(default)]
+    #[schema(value_type = Option<Short>)]
+    pub when_short: Field<Short>,
+    /// What a model without a price costs, for virtual keys. Null, the default: it is refused with
+    /// 402 `price_unknown`.
+    #[serde(default)]
+    #[schema(value_type = Option<ceiling::Given>)]
+    pub unpriced_model_ceiling: Field<ceiling::Given>,
+    /// IANA name of the zone whose calendar new customers, teams and keys have; null: UTC.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "Europe/Berlin")]
+    pub time_zone: Field<String>,
 }
 
 impl Settings {
@@ -82,6 +112,9 @@ impl Settings {
             enable_governance,
             required_headers: Vec::new(),
             max_request_body_bytes: DEFAULT_BODY_MIB.saturating_mul(MIB),
+            reserving: Reserving::default(),
+            ceiling: None,
+            time_zone: TimeZone::UTC,
         }
     }
 
@@ -101,15 +134,15 @@ impl Settings {
 
 impl Change {
     /// The settings after the change, or the first rule it would break.
-    pub fn apply(self, settings: Settings) -> Result<Settings, Invalid> {
+    pub fn apply(self, settings: Settings, now_ms: i64) -> Result<Settings, Invalid> {
         self.client_config
-            .apply(settings)
+            .apply(settings, now_ms)
             .map_err(|fault| fault.within("client_config"))
     }
 }
 
 impl ClientConfigChange {
-    fn apply(self, settings: Settings) -> Result<Settings, Invalid> {
+    fn apply(self, settings: Settings, now_ms: i64) -> Result<Settings, Invalid> {
         let max_request_body_bytes = match self.max_request_body_size_mb {
             Field::Absent => settings.max_request_body_bytes,
             Field::Null => DEFAULT_BODY_MIB.saturating_mul(MIB),
@@ -135,6 +168,29 @@ impl ClientConfigChange {
                 .or_keep_value(settings.enable_governance, true),
             required_headers,
             max_request_body_bytes,
+            ceiling: match self.unpriced_model_ceiling {
+                Field::Absent => settings.ceiling,
+                Field::Null => None,
+                Field::Value(given) => Some(
+                    Ceiling::read(&given, now_ms)
+                        .map_err(|fault| fault.within("unpriced_model_ceiling"))?,
+                ),
+            },
+            reserving: Reserving {
+                sizing: match self.reservation {
+                    Field::Absent => settings.reserving.sizing,
+                    Field::Null => Sizing::default(),
+                    Field::Value(Reservation::Strict) => Sizing::Strict,
+                    Field::Value(Reservation::Balanced) => Sizing::Balanced,
+                },
+                when_short: match self.when_short {
+                    Field::Absent => settings.reserving.when_short,
+                    Field::Null => WhenShort::default(),
+                    Field::Value(Short::Reject) => WhenShort::Reject,
+                    Field::Value(Short::Clamp) => WhenShort::Clamp,
+                },
+            },
+            time_zone: calendar::changed(self.time_zone, settings.time_zone)?,
         })
     }
 }

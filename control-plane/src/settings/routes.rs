@@ -8,12 +8,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Change, Settings, store};
+use super::ceiling::Given;
+use super::{Change, Reservation, Settings, Short, store};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{Error, Problem};
 use crate::http::json::Json;
 use crate::http::reply::Ok as Reply;
+use crate::limits::calendar;
 use crate::policy_changes::{self, Kind};
 
 /// The routes of settings.
@@ -27,6 +29,12 @@ struct ClientConfig {
     /// `name`, or `name: regex`.
     required_headers: Vec<String>,
     max_request_body_size_mb: i64,
+    reservation: Reservation,
+    when_short: Short,
+    /// Null: a model without a price is refused.
+    unpriced_model_ceiling: Option<Given>,
+    /// Of the calendar of new customers, teams and keys.
+    time_zone: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,6 +56,10 @@ impl From<Settings> for ClientConfig {
             enable_governance: settings.enable_governance,
             max_request_body_size_mb: settings.max_request_body_mib(),
             required_headers: settings.header_texts(),
+            reservation: settings.reserving.sizing.into(),
+            when_short: settings.reserving.when_short.into(),
+            unpriced_model_ceiling: settings.ceiling.map(Into::into),
+            time_zone: calendar::name(&settings.time_zone).to_owned(),
         }
     }
 }
@@ -76,7 +88,7 @@ async fn update(
     Json(change): Json<Change>,
 ) -> Result<Reply<ChangedView>, Error> {
     let mut tx = app.db.begin_write().await?;
-    let settings = change.apply(store::get(&mut tx).await?)?;
+    let settings = change.apply(store::get(&mut tx).await?, app.clock.now_ms())?;
     store::update(&mut tx, &settings).await?;
     policy_changes::record(&mut tx, Kind::Settings, "settings").await?;
     app.commit_policy(tx).await?;

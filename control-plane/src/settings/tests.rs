@@ -25,7 +25,9 @@ on_every_database! {
         let api = Api::new(db).await;
         let body = r#"{"client_config": {"enable_governance": false,
             "required_headers": ["X-Tenant", "X-Env:prod|dev-[0-9]+", "x-bf-team"],
-            "max_request_body_size_mb": 20}}"#;
+            "max_request_body_size_mb": 20, "reservation": "balanced", "when_short": "clamp",
+            "unpriced_model_ceiling": {"input_cost_per_million_tokens": 20,
+                "output_cost_per_million_tokens": 0.5}, "time_zone": "europe/berlin"}}"#;
         api.put("/api/config", body).await.ok(200);
         api.put("/api/config", r#"{"client_config": {}}"#).await.ok(200);
         let shown = api.get("/api/config").await;
@@ -33,12 +35,17 @@ on_every_database! {
             shown.ok(200)["client_config"],
             json!({"enable_governance": false,
                    "required_headers": ["x-tenant", "x-env: prod|dev-[0-9]+", "x-bf-team"],
-                   "max_request_body_size_mb": 20})
+                   "max_request_body_size_mb": 20, "reservation": "balanced",
+                   "when_short": "clamp", "unpriced_model_ceiling": {
+                       "input_cost_per_million_tokens": 20,
+                       "output_cost_per_million_tokens": 0.5},
+                   "time_zone": "Europe/Berlin"})
         );
         let stored = store::get(&mut api.app.db.begin_read().await.unwrap()).await.unwrap();
         assert_eq!(stored.max_request_body_bytes, 20 * 1024 * 1024);
         let reset = r#"{"client_config": {"enable_governance": null, "required_headers": null,
-            "max_request_body_size_mb": null}}"#;
+            "max_request_body_size_mb": null, "reservation": null, "when_short": null,
+            "unpriced_model_ceiling": null, "time_zone": null}}"#;
         api.put("/api/config", reset).await.ok(200);
         let stored = store::get(&mut api.app.db.begin_read().await.unwrap()).await.unwrap();
         assert_eq!(stored, Settings::initial(true));
@@ -62,6 +69,13 @@ on_every_database! {
             (r#"{"required_headers": ["Authorization"]}"#, ".required_headers[0]"),
             (r#"{"required_headers": ["x-reeve-cluster"]}"#, ".required_headers[0]"),
             (r#"{"required_headers": ["x-envoy-peer"]}"#, ".required_headers[0]"),
+            (r#"{"reservation": "loose"}"#, ".reservation"),
+            (r#"{"when_short": true}"#, ".when_short"),
+            (r#"{"unpriced_model_ceiling": {"input_cost_per_million_tokens": 1}}"#,
+             ".unpriced_model_ceiling.output_cost_per_million_tokens"),
+            (r#"{"unpriced_model_ceiling": {"input_cost_per_million_tokens": 1,
+                 "output_cost_per_million_tokens": -1}}"#,
+             ".unpriced_model_ceiling.output_cost_per_million_tokens"),
             (r#"{"enable_governance": false, "allow_direct_keys": true}"#, ".allow_direct_keys"),
         ] {
             let answer = api.put("/api/config", &format!(r#"{{"client_config": {config}}}"#)).await;

@@ -20,9 +20,9 @@ use crate::http::params::Query;
 use crate::http::reply::{Created, Ok as Reply};
 use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
-use crate::limits::{self, Budget, RateLimit};
+use crate::limits::{self, Budget, RateLimit, RateLimitWindow};
 use crate::policy_changes::{self, Kind};
-use crate::{customers, virtual_keys};
+use crate::{customers, settings, virtual_keys};
 
 /// The routes of teams.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -40,7 +40,10 @@ struct View {
     customer_id: Option<String>,
     budgets: Vec<Budget>,
     rate_limit: Option<RateLimit>,
+    rate_limits: Vec<RateLimitWindow>,
     calendar_aligned: bool,
+    /// IANA name of the zone of its calendar.
+    time_zone: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -121,7 +124,8 @@ async fn create(
 ) -> Result<Created<ChangedView>, Error> {
     let mut ids = app.ids()?;
     let mut tx = app.db.begin_write().await?;
-    let team = change.apply(Team::new(&mut ids), &mut ids)?;
+    let zone = settings::store::get(&mut tx).await?.time_zone;
+    let team = change.apply(Team::new(&mut ids, zone), &mut ids)?;
     check_customer(&mut tx, &team).await?;
     store::insert(&mut tx, &team).await?;
     policy_changes::record(&mut tx, Kind::Team, &team.id).await?;
@@ -254,10 +258,12 @@ async fn view(tx: &mut Tx, team: Team, now_ms: i64) -> Result<View, db::Error> {
     Ok(View {
         budgets: Budget::all_of(&team.limits, &usage, now_ms),
         rate_limit: RateLimit::of(&team.limits, &usage, now_ms),
+        rate_limits: RateLimitWindow::all_of(&team.limits, &usage, now_ms),
         id: team.id,
         name: team.name,
         customer_id: team.customer_id,
-        calendar_aligned: team.calendar_aligned,
+        calendar_aligned: team.calendar.aligned,
+        time_zone: limits::calendar::name(&team.calendar.zone).to_owned(),
         created_at: Timestamp(team.created_at_ms),
         updated_at: Timestamp(team.updated_at_ms),
     })

@@ -5,7 +5,7 @@ use reeve_policy::limit::{Level, Limit};
 use super::Team;
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
-use crate::limits;
+use crate::limits::{self, OwnerCalendar};
 
 /// Why a team was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,7 @@ struct Row {
     name: String,
     customer_id: Option<String>,
     calendar_aligned: bool,
+    time_zone: String,
     created_at: i64,
     updated_at: i64,
 }
@@ -94,13 +95,14 @@ pub async fn count_of_customer(tx: &mut Tx, customer_id: &str) -> Result<i64, db
 /// Stores a new team.
 pub async fn insert(tx: &mut Tx, team: &Team) -> Result<(), Refused> {
     tx.query(
-        "INSERT INTO teams (id, name, customer_id, calendar_aligned, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO teams (id, name, customer_id, calendar_aligned, time_zone, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(team.id.as_str())
     .bind(team.name.as_str())
     .bind(team.customer_id.as_deref())
-    .bind(team.calendar_aligned)
+    .bind(team.calendar.aligned)
+    .bind(limits::calendar::name(&team.calendar.zone))
     .bind(team.created_at_ms)
     .bind(team.updated_at_ms)
     .execute()
@@ -111,13 +113,15 @@ pub async fn insert(tx: &mut Tx, team: &Team) -> Result<(), Refused> {
 /// Stores a changed team under its id.
 pub async fn update(tx: &mut Tx, team: &Team) -> Result<(), Refused> {
     tx.query(
-        "UPDATE teams SET name = $2, customer_id = $3, calendar_aligned = $4, updated_at = $5
+        "UPDATE teams SET name = $2, customer_id = $3, calendar_aligned = $4, time_zone = $5,
+             updated_at = $6
          WHERE id = $1",
     )
     .bind(team.id.as_str())
     .bind(team.name.as_str())
     .bind(team.customer_id.as_deref())
-    .bind(team.calendar_aligned)
+    .bind(team.calendar.aligned)
+    .bind(limits::calendar::name(&team.calendar.zone))
     .bind(team.updated_at_ms)
     .execute()
     .await?;
@@ -145,19 +149,23 @@ async fn with_limits(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<Team>, db::Error
         let limits = limits.remove(&row.id).unwrap_or_default();
         row.into_team(limits)
     });
-    Ok(teams.collect())
+    teams.collect()
 }
 
 impl Row {
-    fn into_team(self, limits: Vec<Limit>) -> Team {
-        Team {
+    fn into_team(self, limits: Vec<Limit>) -> Result<Team, db::Error> {
+        Ok(Team {
             id: self.id,
             name: self.name,
             customer_id: self.customer_id,
-            calendar_aligned: self.calendar_aligned,
+            calendar: OwnerCalendar::stored(
+                self.calendar_aligned,
+                &self.time_zone,
+                "teams.time_zone",
+            )?,
             limits,
             created_at_ms: self.created_at,
             updated_at_ms: self.updated_at,
-        }
+        })
     }
 }

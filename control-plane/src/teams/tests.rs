@@ -49,6 +49,29 @@ on_every_database! {
         assert_eq!(limits, 0);
     }
 
+    async fn a_team_has_the_calendar_of_its_time_zone(db: Db) {
+        let api = Api::new(db).await;
+        let zone = |name: &str| format!(r#"{{"client_config": {{"time_zone": "{name}"}}}}"#);
+        api.put("/api/config", &zone("Asia/Tokyo")).await.ok(200);
+        let team = create(&api, r#"{"name": "t", "calendar_aligned": true,
+            "budget": {"max_limit": 1, "reset_duration": "1M"}}"#).await;
+        assert_eq!(team["time_zone"], "Asia/Tokyo");
+        assert_eq!(team["budgets"][0]["last_reset"], "2025-12-31T15:00:00.000Z");
+        // It keeps what it has, whatever new ones get.
+        api.put("/api/config", &zone("Europe/Berlin")).await.ok(200);
+        assert_eq!(api.get(&path(&team)).await.ok(200)["team"], team);
+
+        let moved = api.put(&path(&team), r#"{"time_zone": "America/New_York"}"#).await;
+        let moved = &moved.ok(200)["team"];
+        assert_eq!(moved["time_zone"], "America/New_York");
+        // January has not begun there: the window that is open goes on until it does.
+        assert_eq!(moved["budgets"][0]["last_reset"], "2025-12-31T15:00:00.000Z");
+        api.advance(std::time::Duration::from_hours(5));
+        let later = api.get(&path(&team)).await;
+        assert_eq!(later.ok(200)["team"]["budgets"][0]["last_reset"], "2026-01-01T05:00:00.000Z");
+        assert_eq!(api.put(&path(&team), r#"{"time_zone": "Mars/Utopia"}"#).await.problem(400), "time_zone");
+    }
+
     async fn a_malformed_team_is_refused_by_field(db: Db) {
         let api = Api::new(db).await;
         for (body, field) in [

@@ -11,6 +11,7 @@ use reeve_policy::price::MAX_TOKENS;
 use reeve_proto::v1;
 
 use super::Tokens;
+use crate::ledger::Key;
 
 /// Most that one record may cost or charge to one limit: a million dollars in nano-dollars.
 const MAX_AMOUNT: i64 = 1_000_000_000_000_000;
@@ -47,6 +48,10 @@ pub struct Record {
     pub status: Option<i64>,
     pub streamed: bool,
     pub outcome: String,
+    /// Of the prices that it was charged by.
+    pub price_version: Option<i64>,
+    /// The tier that the provider said it served it in.
+    pub service_tier: Option<String>,
 }
 
 /// A record that breaks a rule.
@@ -87,9 +92,6 @@ pub enum Broken {
     TooManyCharges,
 }
 
-/// The limit and the start of the window that an amount is charged to.
-pub type Account = (String, i64);
-
 /// What to store of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Posting {
@@ -98,7 +100,7 @@ pub struct Posting {
     /// New records that break a rule, in order.
     pub rejected: Vec<Rejected>,
     /// What the new records are charged, each limit's window once.
-    pub charges: BTreeMap<Account, i64>,
+    pub charges: BTreeMap<Key, i64>,
     /// The last number that is stored once this is.
     pub acknowledged: i64,
     /// How many numbers were passed over: records that will never come.
@@ -141,8 +143,11 @@ impl Posting {
         let charges = check_charges(&message.charges);
         for charge in message.charges.iter().take(MAX_CHARGES) {
             if check_charge(charge).is_ok() {
-                let account = (charge.limit_id.clone(), charge.window_start_ms);
-                let amount = self.charges.entry(account).or_default();
+                let key = Key {
+                    limit_id: charge.limit_id.clone(),
+                    window_start_ms: charge.window_start_ms,
+                };
+                let amount = self.charges.entry(key).or_default();
                 *amount = amount.saturating_add(charge.amount);
             }
         }
@@ -185,6 +190,15 @@ fn read(message: &v1::UsageRecord, sequence: i64) -> Result<Record, Broken> {
         },
         streamed: message.streamed,
         outcome: message.outcome.clone(),
+        price_version: match message.price_version {
+            0 => None,
+            version => Some(i64::try_from(version).map_err(|_| Broken::Range {
+                field: "price_version",
+                value: version.into(),
+                max: i64::MAX.into(),
+            })?),
+        },
+        service_tier: optional("service_tier", &message.service_tier)?,
     })
 }
 
@@ -263,7 +277,7 @@ mod tests {
     fn accounts(posting: &Posting) -> Vec<(&str, i64, i64)> {
         let charges = posting.charges.iter();
         charges
-            .map(|((limit, window), amount)| (limit.as_str(), *window, *amount))
+            .map(|(key, amount)| (key.limit_id.as_str(), key.window_start_ms, *amount))
             .collect()
     }
 

@@ -8,10 +8,15 @@
 //! Invariants: nothing here reads or writes configuration, but for the periods of limits. A record
 //! that breaks a rule is kept as it came, with the reason, and never blocks those behind it.
 
+pub mod cost_report;
+mod cost_routes;
+#[cfg(test)]
+mod cost_tests;
+mod csv;
+pub mod days;
 pub mod ingest;
 pub mod report;
 pub mod routes;
-mod rows;
 pub mod spent;
 pub mod store;
 #[cfg(test)]
@@ -27,35 +32,4 @@ pub struct Boot {
     pub node_id: String,
     /// This life of it.
     pub boot_id: String,
-}
-
-/// What sums are grouped by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupBy {
-    /// Everything is one group.
-    Nothing,
-    /// By virtual key.
-    VirtualKey,
-    /// By team.
-    Team,
-    /// By customer.
-    Customer,
-    /// By provider.
-    Provider,
-    /// By provider and model, `openai/gpt-4o`.
-    Model,
-}
-
-impl GroupBy {
-    /// Reads the word of the query string.
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "virtual_key" => Some(Self::VirtualKey),
-            "team" => Some(Self::Team),
-            "customer" => Some(Self::Customer),
-            "provider" => Some(Self::Provider),
-            "model" => Some(Self::Model),
-            _ => None,
-        }
-    }
 }

@@ -9,8 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::report::{self, RecordFilter, RejectedRecord, Span, StoredRecord, Sums};
-use super::{GroupBy, Tokens};
+use super::Tokens;
+use super::report::{self, RecordFilter, RejectedRecord, StoredRecord};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{Error, Problem};
@@ -18,13 +18,13 @@ use crate::http::number::Number;
 use crate::http::page::PageRequest;
 use crate::http::params::{FromParams, Params, Query};
 use crate::http::reply::Ok as Reply;
-use crate::http::timestamp::{self, Timestamp};
+use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
 
 /// The routes of the ledger.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(sums))
+        .merge(super::cost_routes::routes())
         .routes(routes!(records))
         .routes(routes!(rejected))
 }
@@ -39,20 +39,6 @@ struct Part {
     /// How many entries to skip.
     #[param(value_type = Option<u32>, default = 0)]
     offset: u32,
-}
-
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct SumsRequest {
-    /// `virtual_key`, `team`, `customer`, `provider` or `model`; left out: one sum of everything.
-    #[param(value_type = Option<String>)]
-    group_by: GroupBy,
-    /// Only requests that were admitted at this moment or later, RFC 3339.
-    #[param(value_type = Option<String>, format = DateTime)]
-    from: Option<i64>,
-    /// Only requests that were admitted before this moment, RFC 3339.
-    #[param(value_type = Option<String>, format = DateTime)]
-    to: Option<i64>,
 }
 
 #[derive(Debug, IntoParams)]
@@ -81,32 +67,6 @@ impl FromParams for Part {
     }
 }
 
-impl FromParams for SumsRequest {
-    fn from_params(params: &mut Params) -> Result<Self, Invalid> {
-        let group_by = match params.text("group_by")? {
-            None => GroupBy::Nothing,
-            Some(word) => GroupBy::parse(&word).ok_or_else(|| {
-                let words = "must be `virtual_key`, `team`, `customer`, `provider` or `model`";
-                Invalid::field("group_by", words)
-            })?,
-        };
-        let mut moment = |name: &str| {
-            let text = params.text(name)?;
-            text.map(|text| {
-                timestamp::parse(&text).ok_or_else(|| Invalid::field(name, timestamp::EXPECTED))
-            })
-            .transpose()
-        };
-        let (from, to) = (moment("from")?, moment("to")?);
-        if let (Some(from), Some(to)) = (from, to)
-            && from >= to
-        {
-            return Err(Invalid::field("to", "must be later than `from`"));
-        }
-        Ok(Self { group_by, from, to })
-    }
-}
-
 impl FromParams for RecordsRequest {
     fn from_params(params: &mut Params) -> Result<Self, Invalid> {
         Ok(Self {
@@ -130,55 +90,6 @@ impl From<Part> for PageRequest {
             search: None,
         }
     }
-}
-
-/// What the records of a group sum up to.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = UsageSums)]
-struct SumsView {
-    /// The id or name that the group's records have in common. Null: they have none, or nothing was
-    /// asked to be grouped.
-    group: Option<String>,
-    requests: i64,
-    /// Of these, requests whose usage is an estimate because the provider did not report it.
-    estimated_requests: i64,
-    /// Input, cached and not, and output.
-    total_tokens: i64,
-    /// Uncached input, audio and images included.
-    input_tokens: i64,
-    cache_read_tokens: i64,
-    /// Kept for the provider's ordinary time.
-    cache_write_5m_tokens: i64,
-    /// Kept for an hour.
-    cache_write_1h_tokens: i64,
-    /// Reasoning, audio and images included.
-    output_tokens: i64,
-    /// Of the output.
-    reasoning_tokens: i64,
-    /// Of the input.
-    audio_input_tokens: i64,
-    /// Of the output.
-    audio_output_tokens: i64,
-    /// Of the input.
-    image_input_tokens: i64,
-    /// Of the output.
-    image_output_tokens: i64,
-    /// US dollars, exact.
-    #[schema(value_type = f64, example = 0.000_45)]
-    cost: Number,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = UsageReport)]
-struct ReportView {
-    /// Dearest first.
-    usage: Vec<SumsView>,
-    /// Entries in this answer.
-    count: usize,
-    /// Entries there are.
-    total_count: i64,
-    limit: u32,
-    offset: u32,
 }
 
 /// One finished exchange that reached a provider.
@@ -212,6 +123,10 @@ struct RecordView {
     /// `complete`, `downstream_disconnect`, `upstream_reset` or `filter_trap`: the filter failed,
     /// and the request is charged what was reserved for it.
     outcome: String,
+    /// Version of the prices it was charged by, pinned when it was reserved; null: nothing was to be paid.
+    price_version: Option<i64>,
+    /// The tier that the provider says it served it in; null: it does not say.
+    service_tier: Option<String>,
     /// The Envoy that served it.
     node_id: String,
     /// Which life of its process.
@@ -288,33 +203,6 @@ struct RejectedListView {
     offset: u32,
 }
 
-/// Sum up what was used.
-#[utoipa::path(
-    get, path = "/api/governance/usage", tag = "Usage",
-    params(SumsRequest, Part),
-    responses((status = 200, body = ReportView), (status = 400, body = Problem)),
-)]
-async fn sums(
-    _: Admin,
-    State(app): State<Arc<App>>,
-    Query((request, part)): Query<(SumsRequest, Part)>,
-) -> Result<Reply<ReportView>, Error> {
-    let span = Span {
-        from_ms: request.from,
-        to_ms: request.to,
-    };
-    let page = PageRequest::from(part);
-    let mut tx = app.db.begin_read().await?;
-    let found = report::sums(&mut tx, request.group_by, span, &page).await?;
-    Ok(Reply(ReportView {
-        count: found.items.len(),
-        usage: found.items.into_iter().map(Into::into).collect(),
-        total_count: found.total,
-        limit: page.limit,
-        offset: page.offset,
-    }))
-}
-
 /// List single records of the ledger, newest first.
 #[utoipa::path(
     get, path = "/api/governance/usage/records", tag = "Usage",
@@ -369,30 +257,8 @@ async fn rejected(
     }))
 }
 
-fn dollars(nanos: i64) -> Number {
+pub(super) fn dollars(nanos: i64) -> Number {
     Number::from_display(Nanos::new(nanos))
-}
-
-impl From<Sums> for SumsView {
-    fn from(sums: Sums) -> Self {
-        Self {
-            total_tokens: sums.total_tokens(),
-            group: sums.group_name,
-            requests: sums.requests,
-            estimated_requests: sums.estimated_requests,
-            input_tokens: sums.input_tokens,
-            cache_read_tokens: sums.cache_read_tokens,
-            cache_write_5m_tokens: sums.cache_write_5m_tokens,
-            cache_write_1h_tokens: sums.cache_write_1h_tokens,
-            output_tokens: sums.output_tokens,
-            reasoning_tokens: sums.reasoning_tokens,
-            audio_input_tokens: sums.audio_input_tokens,
-            audio_output_tokens: sums.audio_output_tokens,
-            image_input_tokens: sums.image_input_tokens,
-            image_output_tokens: sums.image_output_tokens,
-            cost: dollars(sums.cost_nanos),
-        }
-    }
 }
 
 impl From<StoredRecord> for RecordView {
@@ -414,6 +280,8 @@ impl From<StoredRecord> for RecordView {
             status: record.status,
             streamed: record.streamed,
             outcome: record.outcome,
+            price_version: record.price_version,
+            service_tier: record.service_tier,
             node_id: record.node_id,
             boot_id: record.boot_id,
             sequence: record.sequence,

@@ -3,19 +3,19 @@
 //! Only windows that are current are told. Word of another window would make the filter start that
 //! one, and what it has counted in the right one would be gone.
 
+use reeve_policy::calendar::Alignment;
+use reeve_policy::lease::Session;
 use reeve_policy::period::Period;
 use reeve_proto::v1::SpentByOthers;
 
-use super::Boot;
 use crate::db::{Error, Tx};
+use crate::limits;
 
 /// What was spent in one window of one limit that is configured.
 #[derive(sqlx::FromRow)]
 struct Row {
-    limit_id: String,
-    period: String,
-    anchor_ms: i64,
-    calendar_aligned: bool,
+    #[sqlx(flatten)]
+    limit: limits::store::Row,
     window_start_ms: i64,
     amount: i64,
 }
@@ -23,15 +23,19 @@ struct Row {
 /// The revision of the newest change of what has been spent; 0: nothing has been.
 pub async fn latest(tx: &mut Tx) -> Result<i64, Error> {
     let (revision,): (i64,) = tx
-        .query("SELECT COALESCE(MAX(revision), 0) FROM limit_usage")
+        .query("SELECT COALESCE(MAX(revision), 0) FROM holdings")
         .fetch_one()
         .await?;
     Ok(revision)
 }
 
-/// What everyone but `boot` has spent in the windows that `now_ms` falls into: every limit of which
+/// What everyone but `session` has spent in the windows that `now_ms` falls into: every limit of which
 /// something is spent.
-pub async fn by_others(tx: &mut Tx, boot: &Boot, now_ms: i64) -> Result<Vec<SpentByOthers>, Error> {
+pub async fn by_others(
+    tx: &mut Tx,
+    session: Session,
+    now_ms: i64,
+) -> Result<Vec<SpentByOthers>, Error> {
     let periods: Vec<(String,)> = tx
         .query("SELECT DISTINCT period FROM limits")
         .fetch_all()
@@ -40,18 +44,19 @@ pub async fn by_others(tx: &mut Tx, boot: &Boot, now_ms: i64) -> Result<Vec<Spen
     for (period,) in periods {
         let rows: Vec<Row> = tx
             .query(
-                "SELECT u.limit_id, l.period, l.anchor_ms, l.calendar_aligned, u.window_start_ms,
-                        CAST(SUM(u.amount) AS BIGINT) AS amount
-                 FROM limits l JOIN limit_usage u ON u.limit_id = l.id
-                 WHERE l.period = $1 AND u.window_start_ms BETWEEN $2 AND $3
-                   AND NOT (u.node_id = $4 AND u.boot_id = $5)
-                 GROUP BY u.limit_id, l.period, l.anchor_ms, l.calendar_aligned, u.window_start_ms",
+                "SELECT l.*, u.window_start_ms,
+                        CAST(SUM(u.posted) AS BIGINT) AS amount
+                 FROM limits l JOIN holdings u ON u.limit_id = l.id
+                 WHERE l.period = $1
+                   AND (u.window_start_ms BETWEEN $2 AND $3
+                        OR u.window_start_ms = l.open_start_ms)
+                   AND NOT (u.session_id = $4)
+                 GROUP BY l.id, u.window_start_ms",
             )
             .bind(period.as_str())
             .bind(earliest_start(&period, now_ms)?)
             .bind(now_ms)
-            .bind(boot.node_id.as_str())
-            .bind(boot.boot_id.as_str())
+            .bind(session)
             .fetch_all()
             .await?;
         spent.append(&mut current(rows, now_ms)?);
@@ -62,24 +67,23 @@ pub async fn by_others(tx: &mut Tx, boot: &Boot, now_ms: i64) -> Result<Vec<Spen
 /// The same, but only for windows in which someone else has spent something after `revision`.
 pub async fn by_others_since(
     tx: &mut Tx,
-    boot: &Boot,
+    session: Session,
     revision: i64,
     now_ms: i64,
 ) -> Result<Vec<SpentByOthers>, Error> {
     let rows: Vec<Row> = tx
         .query(
-            "SELECT u.limit_id, l.period, l.anchor_ms, l.calendar_aligned, u.window_start_ms,
-                    CAST(SUM(u.amount) AS BIGINT) AS amount
-             FROM limit_usage u JOIN limits l ON l.id = u.limit_id
+            "SELECT l.*, u.window_start_ms,
+                    CAST(SUM(u.posted) AS BIGINT) AS amount
+             FROM holdings u JOIN limits l ON l.id = u.limit_id
              WHERE (u.limit_id, u.window_start_ms) IN
-                   (SELECT c.limit_id, c.window_start_ms FROM limit_usage c
-                    WHERE c.revision > $1 AND NOT (c.node_id = $2 AND c.boot_id = $3))
-               AND NOT (u.node_id = $2 AND u.boot_id = $3)
-             GROUP BY u.limit_id, l.period, l.anchor_ms, l.calendar_aligned, u.window_start_ms",
+                   (SELECT c.limit_id, c.window_start_ms FROM holdings c
+                    WHERE c.revision > $1 AND NOT (c.session_id = $2))
+               AND NOT (u.session_id = $2)
+             GROUP BY l.id, u.window_start_ms",
         )
         .bind(revision)
-        .bind(boot.node_id.as_str())
-        .bind(boot.boot_id.as_str())
+        .bind(session)
         .fetch_all()
         .await?;
     current(rows, now_ms)
@@ -89,10 +93,10 @@ pub async fn by_others_since(
 fn current(rows: Vec<Row>, now_ms: i64) -> Result<Vec<SpentByOthers>, Error> {
     let mut spent = Vec::with_capacity(rows.len());
     for row in rows {
-        let window = parse(&row.period)?.window(row.anchor_ms, row.calendar_aligned, now_ms);
-        if window.start_ms == row.window_start_ms {
+        let limit = row.limit.into_limit()?;
+        if limit.window(now_ms).start_ms == row.window_start_ms {
             spent.push(SpentByOthers {
-                limit_id: row.limit_id,
+                limit_id: limit.id,
                 window_start_ms: row.window_start_ms,
                 amount: row.amount,
             });
@@ -101,13 +105,14 @@ fn current(rows: Vec<Row>, now_ms: i64) -> Result<Vec<SpentByOthers>, Error> {
     Ok(spent)
 }
 
-/// No window of this period that `now_ms` falls into starts before this, rolling or aligned.
+/// No window of this period that `now_ms` falls into starts before this, rolling or aligned: a calendar's
+/// months and quarters are a little longer than those that roll, and days are 25 hours at most.
 fn earliest_start(period: &str, now_ms: i64) -> Result<i64, Error> {
-    let period = parse(period)?;
-    let rolling = period.window(now_ms, false, now_ms);
+    const TWO_DAYS: i64 = 172_800_000;
+    let rolling = parse(period)?.window(now_ms, &Alignment::Rolling, now_ms);
     let length = rolling.end_ms.saturating_sub(rolling.start_ms);
-    let aligned = period.window(now_ms, true, now_ms);
-    Ok(now_ms.saturating_sub(length).min(aligned.start_ms))
+    let slack = length.checked_div(20).unwrap_or(0).saturating_add(TWO_DAYS);
+    Ok(now_ms.saturating_sub(length).saturating_sub(slack))
 }
 
 fn parse(period: &str) -> Result<Period, Error> {

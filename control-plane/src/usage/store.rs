@@ -1,11 +1,8 @@
 //! SQL of the ledger.
 
-use reeve_proto::v1::UsageRecord;
-
 use super::Boot;
-use super::ingest::{self, Account, Posting, Record, Rejected};
-use super::rows::Insert;
-use crate::db::{Error, Tx};
+use super::ingest::{Posting, Record, Rejected};
+use crate::db::{Error, Insert, Tx};
 
 static INSERT_RECORDS: Insert = Insert::new(
     "INSERT INTO usage_records (node_id, boot_id, sequence, request_id, reserved_at, finished_at,
@@ -13,56 +10,16 @@ static INSERT_RECORDS: Insert = Insert::new(
          input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
          output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens,
          image_input_tokens, image_output_tokens,
-         cost_nanos, estimated, status, streamed, outcome)",
-    28,
+         cost_nanos, estimated, status, streamed, outcome,
+         price_version, service_tier)",
+    30,
     "",
 );
 
-static ADD_CHARGES: Insert = Insert::new(
-    "INSERT INTO limit_usage (limit_id, window_start_ms, node_id, boot_id, amount, revision)",
-    6,
-    "ON CONFLICT (limit_id, window_start_ms, node_id, boot_id) DO UPDATE
-     SET amount = limit_usage.amount + excluded.amount, revision = excluded.revision",
-);
-
-/// The highest number of this boot up to which everything is stored; 0: nothing is.
-pub async fn acknowledged(tx: &mut Tx, boot: &Boot) -> Result<i64, Error> {
-    let row: Option<(i64,)> = tx
-        .query("SELECT acknowledged_sequence FROM usage_boots WHERE node_id = $1 AND boot_id = $2")
-        .bind(boot.node_id.as_str())
-        .bind(boot.boot_id.as_str())
-        .fetch_optional()
-        .await?;
-    Ok(row.map_or(0, |(sequence,)| sequence))
-}
-
-/// Stores what is new in a batch. The transaction must be a writing one: nobody else may post
-/// between the look at what is stored and the posting. Nothing counts until it is committed.
-pub async fn post(
-    tx: &mut Tx,
-    boot: &Boot,
-    batch: Vec<UsageRecord>,
-    now_ms: i64,
-) -> Result<Posting, Error> {
-    let before = acknowledged(tx, boot).await?;
-    let posting = ingest::post(batch, before);
-    if posting.acknowledged == before {
-        return Ok(posting);
-    }
+/// Stores the records of a posting. Nothing counts until it is committed.
+pub async fn insert(tx: &mut Tx, boot: &Boot, posting: &Posting, now_ms: i64) -> Result<(), Error> {
     insert_records(tx, boot, &posting.records).await?;
-    insert_rejected(tx, boot, &posting.rejected, now_ms).await?;
-    add_charges(tx, boot, &posting).await?;
-    tx.query(
-        "INSERT INTO usage_boots (node_id, boot_id, acknowledged_sequence) VALUES ($1, $2, $3)
-         ON CONFLICT (node_id, boot_id) DO UPDATE
-         SET acknowledged_sequence = excluded.acknowledged_sequence",
-    )
-    .bind(boot.node_id.as_str())
-    .bind(boot.boot_id.as_str())
-    .bind(posting.acknowledged)
-    .execute()
-    .await?;
-    Ok(posting)
+    insert_rejected(tx, boot, &posting.rejected, now_ms).await
 }
 
 async fn insert_records(tx: &mut Tx, boot: &Boot, records: &[Record]) -> Result<(), Error> {
@@ -97,7 +54,9 @@ async fn insert_records(tx: &mut Tx, boot: &Boot, records: &[Record]) -> Result<
                 .bind(record.estimated)
                 .bind(record.status)
                 .bind(record.streamed)
-                .bind(record.outcome.as_str());
+                .bind(record.outcome.as_str())
+                .bind(record.price_version)
+                .bind(record.service_tier.as_deref());
         }
         insert.execute().await?;
     }
@@ -123,29 +82,6 @@ async fn insert_rejected(
         .bind(record.bytes.as_slice())
         .execute()
         .await?;
-    }
-    Ok(())
-}
-
-async fn add_charges(tx: &mut Tx, boot: &Boot, posting: &Posting) -> Result<(), Error> {
-    let revision = super::spent::latest(tx).await?.saturating_add(1);
-    let charges: Vec<(&Account, i64)> = posting
-        .charges
-        .iter()
-        .map(|(account, amount)| (account, *amount))
-        .collect();
-    for (text, run) in ADD_CHARGES.runs(&charges) {
-        let mut upsert = tx.query(text);
-        for ((limit_id, window_start_ms), amount) in run {
-            upsert = upsert
-                .bind(limit_id.as_str())
-                .bind(*window_start_ms)
-                .bind(boot.node_id.as_str())
-                .bind(boot.boot_id.as_str())
-                .bind(*amount)
-                .bind(revision);
-        }
-        upsert.execute().await?;
     }
     Ok(())
 }

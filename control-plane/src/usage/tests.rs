@@ -2,10 +2,11 @@ use reeve_proto::v1;
 use serde_json::json;
 
 use super::report::{self, RecordFilter, StoredRecord};
-use super::{Boot, spent, store};
+use super::{Boot, spent};
 use crate::db::testing::on_every_database;
 use crate::db::{Db, Tx};
 use crate::http::page::PageRequest;
+use crate::ledger;
 use crate::testing::{Api, START_MS};
 
 /// The n-th record of an Envoy: costs n × 10 nano-dollars, charged to two limits.
@@ -36,11 +37,13 @@ pub(crate) fn record(sequence: u64) -> v1::UsageRecord {
             charge("requests", 1_000, 1),
         ],
         outcome: "complete".into(),
+        price_version: 7,
+        service_tier: "flex".into(),
         ..v1::UsageRecord::default()
     }
 }
 
-const EVERY_KIND: v1::TokenUsage = v1::TokenUsage {
+pub(super) const EVERY_KIND: v1::TokenUsage = v1::TokenUsage {
     input_tokens: Some(1_000),
     cache_read_tokens: Some(200),
     cache_write_5m_tokens: Some(300),
@@ -70,14 +73,11 @@ pub(crate) fn boot(node_id: &str, boot_id: &str) -> Boot {
 
 /// Posts a batch and commits; what is acknowledged then.
 pub(crate) async fn post(db: &Db, boot: &Boot, batch: Vec<v1::UsageRecord>) -> i64 {
-    let mut tx = db.begin_write().await.unwrap();
-    let posting = store::post(&mut tx, boot, batch, START_MS).await.unwrap();
-    tx.commit().await.unwrap();
-    posting.acknowledged
+    ledger::testing::post(db, boot, batch).await.acknowledged
 }
 
 /// Everything the ledger holds, in an order of its own: the records and what limits were charged.
-async fn ledger(tx: &mut Tx) -> (Vec<StoredRecord>, Vec<(String, i64, String, String, i64)>) {
+async fn kept(tx: &mut Tx) -> (Vec<StoredRecord>, Vec<(String, i64, String, String, i64)>) {
     let everything = PageRequest {
         limit: 100_000,
         ..PageRequest::default()
@@ -87,8 +87,9 @@ async fn ledger(tx: &mut Tx) -> (Vec<StoredRecord>, Vec<(String, i64, String, St
         .unwrap();
     let charges = tx
         .query(
-            "SELECT limit_id, window_start_ms, node_id, boot_id, amount FROM limit_usage
-             ORDER BY limit_id, window_start_ms, node_id, boot_id",
+            "SELECT h.limit_id, h.window_start_ms, s.node_id, s.boot_id, h.posted
+             FROM holdings h JOIN sessions s ON s.id = h.session_id
+             ORDER BY h.limit_id, h.window_start_ms, s.node_id, s.boot_id",
         )
         .fetch_all()
         .await
@@ -112,9 +113,9 @@ on_every_database! {
     async fn what_is_sent_again_counts_once(db: Db) {
         let boot = boot("envoy", "b1");
         assert_eq!(post(&db, &boot, (1..=3).map(record).collect()).await, 3);
-        let once = ledger(&mut db.begin_read().await.unwrap()).await;
+        let once = kept(&mut db.begin_read().await.unwrap()).await;
         assert_eq!(post(&db, &boot, (1..=3).map(record).collect()).await, 3);
-        assert_eq!(ledger(&mut db.begin_read().await.unwrap()).await, once);
+        assert_eq!(kept(&mut db.begin_read().await.unwrap()).await, once);
         let (records, charges) = once;
         assert_eq!(records.len(), 3);
         let amounts: Vec<(&str, i64)> =
@@ -142,14 +143,12 @@ on_every_database! {
                 let batch: Vec<_> = (from.max(1)..=to).map(record).collect();
                 let boot = boot(&faulty[which], "b");
                 if draws.below(4) == 0 {
-                    let mut tx = db.begin_write().await.unwrap();
-                    store::post(&mut tx, &boot, batch, START_MS).await.unwrap();
-                    drop(tx);
+                    drop(ledger::testing::post_without_commit(&db, &boot, batch).await);
                 } else {
                     acknowledged[which] = u64::try_from(post(&db, &boot, batch).await).unwrap();
                 }
             }
-            let (records, charges) = ledger(&mut db.begin_read().await.unwrap()).await;
+            let (records, charges) = kept(&mut db.begin_read().await.unwrap()).await;
             for (clean, faulty) in clean.iter().zip(&faulty) {
                 let of = |node: &str| {
                     let of_node = records.iter().filter(|record| record.node_id == node);
@@ -170,12 +169,9 @@ on_every_database! {
 
     async fn a_batch_that_was_not_committed_was_never_there(db: Db) {
         let boot = boot("envoy", "b1");
-        let mut tx = db.begin_write().await.unwrap();
-        store::post(&mut tx, &boot, vec![record(1)], START_MS).await.unwrap();
-        drop(tx);
+        drop(ledger::testing::post_without_commit(&db, &boot, vec![record(1)]).await);
         let mut tx = db.begin_read().await.unwrap();
-        assert_eq!(store::acknowledged(&mut tx, &boot).await.unwrap(), 0);
-        assert_eq!(ledger(&mut tx).await, (Vec::new(), Vec::new()));
+        assert_eq!(kept(&mut tx).await, (Vec::new(), Vec::new()));
     }
 
     async fn a_hole_in_the_numbers_holds_up_nothing(db: Db) {
@@ -183,14 +179,14 @@ on_every_database! {
         assert_eq!(post(&db, &boot, vec![record(1), record(4)]).await, 4);
         // Too late: what is acknowledged is closed.
         assert_eq!(post(&db, &boot, vec![record(2)]).await, 4);
-        let (records, _) = ledger(&mut db.begin_read().await.unwrap()).await;
+        let (records, _) = kept(&mut db.begin_read().await.unwrap()).await;
         assert_eq!(records.len(), 2);
     }
 
     async fn the_next_life_of_an_envoy_counts_from_one_again(db: Db) {
         post(&db, &boot("envoy", "b1"), vec![record(1)]).await;
         assert_eq!(post(&db, &boot("envoy", "b2"), vec![record(1)]).await, 1);
-        let (records, _) = ledger(&mut db.begin_read().await.unwrap()).await;
+        let (records, _) = kept(&mut db.begin_read().await.unwrap()).await;
         assert_eq!(records.len(), 2);
     }
 
@@ -199,7 +195,7 @@ on_every_database! {
         bad.model = "gpt\0".into();
         let batch = vec![record(1), bad, record(3)];
         assert_eq!(post(&db, &boot("envoy", "b1"), batch).await, 3);
-        let (records, charges) = ledger(&mut db.begin_read().await.unwrap()).await;
+        let (records, charges) = kept(&mut db.begin_read().await.unwrap()).await;
         assert_eq!(records.len(), 2);
         assert_eq!(charges[0].4, 60, "what it cost is charged all the same");
 
@@ -239,6 +235,7 @@ on_every_database! {
             ("deleted", START_MS, 7),
         ];
         post(&db, &them, vec![charged(1, &charges)]).await;
+        let session = ledger::testing::session(&db, &us).await;
 
         let mut tx = db.begin_read().await.unwrap();
         for (now_ms, expected) in [
@@ -247,7 +244,7 @@ on_every_database! {
             (next_month, vec![(budget, next_month, 900)]),
             (next_month * 2, vec![]),
         ] {
-            let told = spent::by_others(&mut tx, &us, now_ms).await.unwrap();
+            let told = spent::by_others(&mut tx, session, now_ms).await.unwrap();
             let mut told: Vec<_> =
                 told.iter().map(|l| (l.limit_id.as_str(), l.window_start_ms, l.amount)).collect();
             told.sort_unstable_by_key(|(id, _, _)| *id != budget);
@@ -276,59 +273,12 @@ on_every_database! {
         drop(tx);
         post(&db, &us, vec![spend(1, &ids[0], 100)]).await;
         post(&db, &them, vec![spend(3, &ids[1], 2)]).await;
+        let session = ledger::testing::session(&db, &us).await;
         let mut tx = db.begin_read().await.unwrap();
-        let told = spent::by_others_since(&mut tx, &us, revision, START_MS).await.unwrap();
+        let told = spent::by_others_since(&mut tx, session, revision, START_MS).await.unwrap();
         let told: Vec<_> = told.iter().map(|l| (l.limit_id.as_str(), l.amount)).collect();
         assert_eq!(told, [(ids[1].as_str(), 7)]);
         assert!(spent::latest(&mut tx).await.unwrap() > revision);
-    }
-
-    async fn sums_are_exact_and_dearest_first(db: Db) {
-        let api = Api::new(db.clone()).await;
-        let mut other = record(2);
-        other.provider = "anthropic".into();
-        other.model = "claude".into();
-        other.virtual_key_id.clear();
-        other.cost_nanos = 7_500_000_001;
-        other.estimated = true;
-        let mut later = record(3);
-        later.reserved_at_ms = START_MS + 1_000;
-        later.usage = Some(EVERY_KIND);
-        post(&db, &boot("envoy", "b1"), vec![record(1), other, later]).await;
-
-        let all = api.get("/api/governance/usage").await;
-        let all = &all.ok(200)["usage"];
-        assert_eq!(
-            all,
-            &json!([{
-                "group": null, "requests": 3, "estimated_requests": 1, "total_tokens": 3_250,
-                "input_tokens": 1_200, "cache_read_tokens": 210, "cache_write_5m_tokens": 300,
-                "cache_write_1h_tokens": 400, "output_tokens": 1_140, "reasoning_tokens": 6,
-                "audio_input_tokens": 10, "audio_output_tokens": 20, "image_input_tokens": 30,
-                "image_output_tokens": 40, "cost": 7.500_000_041,
-            }])
-        );
-        let models = api.get("/api/governance/usage?group_by=model").await;
-        assert!(models.text.contains("\"cost\":7.500000001"), "{}", models.text);
-        assert!(models.text.contains("\"cost\":0.00000004"), "{}", models.text);
-        let groups: Vec<&str> = models.ok(200)["usage"].as_array().unwrap().iter()
-            .map(|group| group["group"].as_str().unwrap()).collect();
-        assert_eq!(groups, ["anthropic/claude", "openai/gpt-4o"]);
-        let keys = api.get("/api/governance/usage?group_by=virtual_key&limit=1&offset=1").await;
-        let keys = keys.ok(200);
-        assert_eq!((&keys["total_count"], &keys["count"]), (&json!(2), &json!(1)));
-        assert_eq!(keys["usage"][0]["group"], "vk-1");
-        for (word, expected) in [("team", "team-1"), ("provider", "anthropic")] {
-            let answer = api.get(&format!("/api/governance/usage?group_by={word}")).await;
-            assert_eq!(answer.ok(200)["usage"][0]["group"], expected);
-        }
-        let nobody = api.get("/api/governance/usage?group_by=customer").await;
-        assert_eq!(nobody.ok(200)["usage"][0]["group"], json!(null));
-
-        let early = "/api/governance/usage?from=2026-01-01T00:00:00Z&to=2026-01-01T00:00:01Z";
-        assert_eq!(api.get(early).await.ok(200)["usage"][0]["requests"], 2);
-        let late = "/api/governance/usage?from=2026-01-01T00:00:01Z";
-        assert_eq!(api.get(late).await.ok(200)["usage"][0]["requests"], 1);
     }
 
     async fn single_records_can_be_found(db: Db) {
@@ -355,7 +305,8 @@ on_every_database! {
                     "image_input_tokens": null, "image_output_tokens": null,
                 },
                 "cost": 0.000_000_01, "estimated": false, "status": 200, "streamed": false,
-                "outcome": "complete", "node_id": "envoy", "boot_id": "b1", "sequence": 1,
+                "outcome": "complete", "price_version": 7, "service_tier": "flex",
+                "node_id": "envoy", "boot_id": "b1", "sequence": 1,
             })
         );
         let of_key = api.get("/api/governance/usage/records?virtual_key_id=vk-2&limit=5").await;
@@ -387,12 +338,8 @@ on_every_database! {
     async fn a_question_that_makes_no_sense_names_the_parameter(db: Db) {
         let api = Api::new(db).await;
         for (query, field) in [
-            ("usage?group_by=colour", "group_by"),
-            ("usage?from=yesterday", "from"),
-            ("usage?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "to"),
-            ("usage?limit=0", "limit"),
-            ("usage?search=x", "search"),
             ("usage/records?key=x", "key"),
+            ("usage/records?search=x", "search"),
             ("usage/rejected?offset=-1", "offset"),
         ] {
             let answer = api.get(&format!("/api/governance/{query}")).await;

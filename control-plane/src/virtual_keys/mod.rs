@@ -11,12 +11,14 @@
 //! * no provider configs and no `allow_all_providers`: the key may use nothing.
 
 pub mod provider_config;
+pub mod quota;
 pub mod routes;
 pub mod store;
 #[cfg(test)]
 mod tests;
 pub mod value;
 
+use jiff::tz::TimeZone;
 use reeve_policy::limit::Limit;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -27,7 +29,9 @@ pub use value::{KeyValue, Traits};
 use crate::http::field::Field;
 use crate::http::timestamp;
 use crate::invalid::Invalid;
-use crate::limits::{BudgetChange, LimitsChange, RateLimitChange};
+use crate::limits::{
+    BudgetChange, LimitsChange, OwnerCalendar, RateLimitChange, RateLimitWindowChange,
+};
 use crate::name;
 use crate::random::Ids;
 
@@ -53,8 +57,8 @@ pub struct VirtualKey {
     pub team_id: Option<String>,
     /// The customer it belongs to directly.
     pub customer_id: Option<String>,
-    /// What new limits of this key and its provider configs do by default.
-    pub calendar_aligned: bool,
+    /// How the windows of its limits lie.
+    pub calendar: OwnerCalendar,
     /// Budgets and rate limits.
     pub limits: Vec<Limit>,
     /// When it stops working, milliseconds since the Unix epoch.
@@ -116,10 +120,18 @@ pub struct Change {
     #[serde(default)]
     #[schema(value_type = Option<RateLimitChange>)]
     pub rate_limit: Field<RateLimitChange>,
-    /// Align the windows of every limit to the calendar (UTC).
+    /// Rate limits with several windows, one per `metric` and `reset_duration`; instead of `rate_limit`.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<RateLimitWindowChange>>)]
+    pub rate_limits: Field<Vec<RateLimitWindowChange>>,
+    /// Align the windows of every limit to the calendar.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     pub calendar_aligned: Field<bool>,
+    /// IANA name of the zone whose calendar that is; null: UTC. A new one takes that of the settings.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "Europe/Berlin")]
+    pub time_zone: Field<String>,
     /// RFC 3339, in the future; null or empty: never.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "2030-01-01T00:00:00Z")]
@@ -128,7 +140,7 @@ pub struct Change {
 
 impl VirtualKey {
     /// A key that may use nothing yet; it has no name until a [`Change`] gives it one.
-    pub fn new(ids: &mut Ids, traits: Traits) -> Self {
+    pub fn new(ids: &mut Ids, traits: Traits, zone: TimeZone) -> Self {
         Self {
             id: ids.make(),
             name: String::new(),
@@ -138,7 +150,7 @@ impl VirtualKey {
             provider_configs: Vec::new(),
             team_id: None,
             customer_id: None,
-            calendar_aligned: false,
+            calendar: OwnerCalendar::rolling(zone),
             limits: Vec::new(),
             expires_at_ms: None,
             traits,
@@ -187,24 +199,25 @@ impl Change {
             Field::Value(text) => Some(future(&text, ids.now_ms())?),
         };
 
-        let calendar_aligned = self
-            .calendar_aligned
-            .clone()
-            .or_keep_value(key.calendar_aligned, false);
+        let realign = self.calendar_aligned != Field::Absent;
+        let calendar = key
+            .calendar
+            .changed(&self.calendar_aligned, self.time_zone)?;
         let limits = LimitsChange {
             budget: self.budget,
             budgets: self.budgets,
             rate_limit: self.rate_limit,
-            calendar_aligned: self.calendar_aligned.clone(),
+            rate_limits: self.rate_limits,
+            realign,
         }
-        .apply(key.limits, calendar_aligned, ids)?;
+        .apply(key.limits, &calendar, ids)?;
         let provider_configs = provider_config::apply(
             self.provider_configs,
             key.provider_configs,
             &provider_config::Surroundings {
                 providers,
-                calendar_aligned,
-                realign: self.calendar_aligned,
+                calendar: &calendar,
+                realign,
             },
             ids,
         )?;
@@ -219,7 +232,7 @@ impl Change {
             provider_configs,
             team_id,
             customer_id,
-            calendar_aligned,
+            calendar,
             limits,
             expires_at_ms,
             updated_at_ms: ids.now_ms(),

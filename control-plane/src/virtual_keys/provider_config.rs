@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 use crate::http::field::Field;
 use crate::http::number::Number;
 use crate::invalid::Invalid;
-use crate::limits::{BudgetChange, LimitsChange, RateLimitChange};
+use crate::limits::{
+    BudgetChange, LimitsChange, OwnerCalendar, RateLimitChange, RateLimitWindowChange,
+};
 use crate::random::Ids;
 use crate::weight;
 
@@ -66,16 +68,20 @@ pub struct ProviderConfigChange {
     #[serde(default)]
     #[schema(value_type = Option<RateLimitChange>)]
     rate_limit: Field<RateLimitChange>,
+    /// Rate limits with several windows, one per `metric` and `reset_duration`; instead of `rate_limit`.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<RateLimitWindowChange>>)]
+    rate_limits: Field<Vec<RateLimitWindowChange>>,
 }
 
 /// What a provider config needs to know of the key around it.
 pub(super) struct Surroundings<'a> {
     /// Names of the configured providers.
     pub(super) providers: &'a [String],
-    /// The key's `calendar_aligned` after the change.
-    pub(super) calendar_aligned: bool,
-    /// What the request says about it.
-    pub(super) realign: Field<bool>,
+    /// The key's calendar after the change.
+    pub(super) calendar: &'a OwnerCalendar,
+    /// Whether every window is to be as that says.
+    pub(super) realign: bool,
 }
 
 /// The key's provider configs after a change.
@@ -125,10 +131,10 @@ fn realigned(
     ids: &mut Ids,
 ) -> Result<ProviderConfig, Invalid> {
     let change = LimitsChange {
-        calendar_aligned: around.realign.clone(),
+        realign: around.realign,
         ..LimitsChange::default()
     };
-    let limits = change.apply(config.limits, around.calendar_aligned, ids)?;
+    let limits = change.apply(config.limits, around.calendar, ids)?;
     Ok(ProviderConfig { limits, ..config })
 }
 
@@ -192,9 +198,10 @@ impl ProviderConfigChange {
             budget: self.budget,
             budgets: self.budgets,
             rate_limit: self.rate_limit,
-            calendar_aligned: around.realign.clone(),
+            rate_limits: self.rate_limits,
+            realign: around.realign,
         }
-        .apply(before.limits, around.calendar_aligned, ids)?;
+        .apply(before.limits, around.calendar, ids)?;
         let (id, provider) = (before.id, self.provider);
         Ok(ProviderConfig {
             id,

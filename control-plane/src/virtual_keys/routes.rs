@@ -22,9 +22,9 @@ use crate::http::reply::{Created, Ok as Reply};
 use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
 use crate::limits::store::Usage;
-use crate::limits::{Budget, RateLimit};
+use crate::limits::{Budget, RateLimit, RateLimitWindow};
 use crate::policy_changes::{self, Kind};
-use crate::{customers, limits, providers, teams, weight};
+use crate::{customers, limits, providers, settings, teams, weight};
 
 /// The routes of virtual keys.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -55,7 +55,10 @@ struct View {
     customer_id: Option<String>,
     budgets: Vec<Budget>,
     rate_limit: Option<RateLimit>,
+    rate_limits: Vec<RateLimitWindow>,
     calendar_aligned: bool,
+    /// IANA name of the zone of its calendar.
+    time_zone: String,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
@@ -76,6 +79,7 @@ struct ProviderConfigView {
     blacklisted_models: Vec<String>,
     budgets: Vec<Budget>,
     rate_limit: Option<RateLimit>,
+    rate_limits: Vec<RateLimitWindow>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -194,7 +198,8 @@ async fn create(
     let mut ids = app.ids()?;
     let mut tx = app.db.begin_write().await?;
     let providers = providers::store::names(&mut tx).await?;
-    let blank = VirtualKey::new(&mut ids, value.traits().clone());
+    let zone = settings::store::get(&mut tx).await?.time_zone;
+    let blank = VirtualKey::new(&mut ids, value.traits().clone(), zone);
     let key = change.apply(blank, &providers, &mut ids)?;
     check_owner(&mut tx, &key).await?;
     store::insert(&mut tx, &key, &value.digest()).await?;
@@ -361,6 +366,7 @@ async fn view(tx: &mut Tx, key: VirtualKey, now_ms: i64) -> Result<View, db::Err
     let usage = limits::store::usage(tx, &all, now_ms).await?;
     let budgets = Budget::all_of(&key.limits, &usage, now_ms);
     let rate_limit = RateLimit::of(&key.limits, &usage, now_ms);
+    let rate_limits = RateLimitWindow::all_of(&key.limits, &usage, now_ms);
     let configs = key.provider_configs.into_iter();
     Ok(View {
         id: key.id,
@@ -378,7 +384,9 @@ async fn view(tx: &mut Tx, key: VirtualKey, now_ms: i64) -> Result<View, db::Err
         customer_id: key.customer_id,
         budgets,
         rate_limit,
-        calendar_aligned: key.calendar_aligned,
+        rate_limits,
+        calendar_aligned: key.calendar.aligned,
+        time_zone: limits::calendar::name(&key.calendar.zone).to_owned(),
         expires_at: key.expires_at_ms.map(Timestamp),
         created_at: Timestamp(key.created_at_ms),
         updated_at: Timestamp(key.updated_at_ms),
@@ -389,6 +397,7 @@ fn config_view(config: ProviderConfig, usage: &Usage, now_ms: i64) -> ProviderCo
     ProviderConfigView {
         budgets: Budget::all_of(&config.limits, usage, now_ms),
         rate_limit: RateLimit::of(&config.limits, usage, now_ms),
+        rate_limits: RateLimitWindow::all_of(&config.limits, usage, now_ms),
         id: config.id,
         provider: config.provider,
         weight: config.weight_ppm.map(weight::number),

@@ -7,8 +7,9 @@ use reeve_policy::virtual_key::KeyDigest;
 use super::{ProviderConfig, Traits, VirtualKey};
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
-use crate::limits;
 use crate::limits::store::ByOwner;
+use crate::limits::{self, OwnerCalendar};
+use crate::model_configs;
 
 /// Why a key was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,7 @@ struct KeyRow {
     team_id: Option<String>,
     customer_id: Option<String>,
     calendar_aligned: bool,
+    time_zone: String,
     expires_at: Option<i64>,
     created_at: i64,
     updated_at: i64,
@@ -82,6 +84,16 @@ pub async fn find(tx: &mut Tx, id: &str) -> Result<Option<Stored>, db::Error> {
     let rows = tx
         .query("SELECT * FROM virtual_keys WHERE id = $1")
         .bind(id)
+        .fetch_all()
+        .await?;
+    Ok(with_children(tx, rows).await?.pop())
+}
+
+/// The key whose value has this digest.
+pub async fn find_by_digest(tx: &mut Tx, digest: &KeyDigest) -> Result<Option<Stored>, db::Error> {
+    let rows = tx
+        .query("SELECT * FROM virtual_keys WHERE digest = $1")
+        .bind(digest.as_bytes().as_slice())
         .fetch_all()
         .await?;
     Ok(with_children(tx, rows).await?.pop())
@@ -160,8 +172,8 @@ pub async fn insert(tx: &mut Tx, key: &VirtualKey, digest: &KeyDigest) -> Result
     tx.query(
         "INSERT INTO virtual_keys (id, name, description, digest, kid, last4, is_active,
                                    allow_all_providers, team_id, customer_id, calendar_aligned,
-                                   expires_at, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                                   time_zone, expires_at, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(key.id.as_str())
     .bind(key.name.as_str())
@@ -173,7 +185,8 @@ pub async fn insert(tx: &mut Tx, key: &VirtualKey, digest: &KeyDigest) -> Result
     .bind(key.allow_all_providers)
     .bind(key.team_id.as_deref())
     .bind(key.customer_id.as_deref())
-    .bind(key.calendar_aligned)
+    .bind(key.calendar.aligned)
+    .bind(limits::calendar::name(&key.calendar.zone))
     .bind(key.expires_at_ms)
     .bind(key.created_at_ms)
     .bind(key.updated_at_ms)
@@ -187,7 +200,8 @@ pub async fn update(tx: &mut Tx, key: &VirtualKey) -> Result<(), Refused> {
     tx.query(
         "UPDATE virtual_keys
          SET name = $2, description = $3, is_active = $4, allow_all_providers = $5, team_id = $6,
-             customer_id = $7, calendar_aligned = $8, expires_at = $9, updated_at = $10
+             customer_id = $7, calendar_aligned = $8, time_zone = $9, expires_at = $10,
+             updated_at = $11
          WHERE id = $1",
     )
     .bind(key.id.as_str())
@@ -197,7 +211,8 @@ pub async fn update(tx: &mut Tx, key: &VirtualKey) -> Result<(), Refused> {
     .bind(key.allow_all_providers)
     .bind(key.team_id.as_deref())
     .bind(key.customer_id.as_deref())
-    .bind(key.calendar_aligned)
+    .bind(key.calendar.aligned)
+    .bind(limits::calendar::name(&key.calendar.zone))
     .bind(key.expires_at_ms)
     .bind(key.updated_at_ms)
     .execute()
@@ -230,6 +245,7 @@ pub async fn set_value(
 /// Deletes a key and its configuration; what was used stays on record. False: there was none.
 pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool, db::Error> {
     delete_children(tx, id).await?;
+    model_configs::store::delete_of_key(tx, id).await?;
     let deleted = tx
         .query("DELETE FROM virtual_keys WHERE id = $1")
         .bind(id)
@@ -348,7 +364,11 @@ impl KeyRow {
             provider_configs,
             team_id: self.team_id,
             customer_id: self.customer_id,
-            calendar_aligned: self.calendar_aligned,
+            calendar: OwnerCalendar::stored(
+                self.calendar_aligned,
+                &self.time_zone,
+                "virtual_keys.time_zone",
+            )?,
             limits,
             expires_at_ms: self.expires_at,
             traits: Traits {

@@ -50,8 +50,9 @@ async fn changes(api: &Api) -> Vec<Change> {
 async fn spend(api: &Api, limit: &Value, window_start_ms: i64, amount: i64) {
     let mut tx = api.app.db.begin_write().await.unwrap();
     tx.query(
-        "INSERT INTO limit_usage (limit_id, window_start_ms, node_id, boot_id, amount)
-         VALUES ($1, $2, 'n', 'b', $3)",
+        "INSERT INTO holdings (limit_id, window_start_ms, session_id, lent, returned, posted,
+                               revision)
+         VALUES ($1, $2, 1, 0, 0, $3, 1)",
     )
     .bind(limit["id"].as_str())
     .bind(window_start_ms)

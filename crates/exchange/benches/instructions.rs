@@ -25,10 +25,13 @@ use reeve_llm::{
     read_usage,
 };
 use reeve_policy::access::ModelList;
+use reeve_policy::calendar::Alignment;
 use reeve_policy::limit::{Limit, Metric};
+use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::required_headers::RequiredHeader;
+use reeve_policy::reservation::Reserving;
 use reeve_policy::view::{self, Model, PolicyView, Provider, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -353,7 +356,8 @@ impl Policy {
                 max: 1_000_000_000_000,
                 period: Period::parse("1M").expect("it is a month"),
                 anchor_ms: 0,
-                calendar_aligned: true,
+                alignment: Alignment::utc(),
+                open: None,
             };
             vec![limit(Metric::Cost), limit(Metric::Requests)]
         };
@@ -381,8 +385,13 @@ impl Policy {
                     RequiredHeader::parse("x-tenant: [a-z0-9-]+").expect("it is one"),
                 ],
                 max_request_body_bytes: 32 << 20,
+                reserving: Reserving::default(),
+                ceiling: None,
+                price_overrides: Vec::new(),
+                model_limits: ModelLimitsTable::default(),
             }),
             key: Rc::new(VirtualKey {
+                model_limits: ModelLimitsTable::default(),
                 id: "key-1".into(),
                 name: "bench".into(),
                 is_active: true,
@@ -396,7 +405,9 @@ impl Policy {
             team: owner("team-1", Some("customer-1")),
             customer: owner("customer-1", None),
             model: Rc::new(Model {
-                price: Some(Price::uniform(2_500_000_000, 10_000_000_000)),
+                price: Some(Rc::new(
+                    Price::uniform(2_500_000_000, 10_000_000_000).into(),
+                )),
                 max_input_tokens: Some(128_000),
                 max_output_tokens: Some(16_384),
             }),

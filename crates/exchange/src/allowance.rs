@@ -83,8 +83,9 @@ pub fn headers(
     if let Some(limit) = tightest {
         headers.push(("x-ratelimit-limit", limit.max.to_string()));
         headers.push(("x-ratelimit-remaining", limit.remaining.to_string()));
-        let reset = seconds_until(limit.resets_at_ms, now_ms);
-        headers.push(("x-ratelimit-reset", reset.to_string()));
+        if let Some(reset) = seconds_until(limit.resets_at_ms, now_ms) {
+            headers.push(("x-ratelimit-reset", reset.to_string()));
+        }
     }
     if dialect == WireFormat::OpenAi {
         let names = [
@@ -105,7 +106,9 @@ pub fn headers(
             if let Some(limit) = limit {
                 headers.push((max, limit.max.to_string()));
                 headers.push((remaining, limit.remaining.to_string()));
-                headers.push((reset, duration(seconds_until(limit.resets_at_ms, now_ms))));
+                if let Some(seconds) = seconds_until(limit.resets_at_ms, now_ms) {
+                    headers.push((reset, duration(seconds)));
+                }
             }
         }
     }
@@ -113,16 +116,21 @@ pub fn headers(
         headers.push(("x-reeve-budget-limit", Nanos::new(budget.max).to_string()));
         let remaining = Nanos::new(budget.remaining).to_string();
         headers.push(("x-reeve-budget-remaining", remaining));
-        let reset = seconds_until(budget.resets_at_ms, now_ms);
-        headers.push(("x-reeve-budget-reset", reset.to_string()));
+        if let Some(reset) = seconds_until(budget.resets_at_ms, now_ms) {
+            headers.push(("x-reeve-budget-reset", reset.to_string()));
+        }
     }
     headers
 }
 
-/// Whole seconds, rounded up, at least one: a client that waits that long is past the reset.
-pub(crate) fn seconds_until(then_ms: i64, now_ms: i64) -> i64 {
+/// Whole seconds, rounded up, at least one: a client that waits that long is past the reset. `None`:
+/// there is none, as for prepaid credits.
+pub(crate) fn seconds_until(then_ms: i64, now_ms: i64) -> Option<i64> {
+    if then_ms == i64::MAX {
+        return None;
+    }
     let left = then_ms.saturating_sub(now_ms).max(1);
-    left.saturating_add(999).checked_div(1000).unwrap_or(1)
+    left.saturating_add(999).checked_div(1000)
 }
 
 /// `42s`, `6m0s`, `1h0m0s`.

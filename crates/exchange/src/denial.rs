@@ -17,6 +17,8 @@ pub enum Denial {
     Unserved(Unserved),
     /// No policy has reached this Envoy yet, or what has is not whole.
     PolicyUnavailable,
+    /// Too little is held here of a limit, and the control plane does not answer.
+    LimitsUnavailable,
     /// So much usage waits to be reported that no more can be kept; see `filter-wasm/src/outbox.rs`.
     UsageBacklogFull,
     /// Headers that the policy demands are not as it demands them. One of the lists has something in

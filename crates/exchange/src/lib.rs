@@ -26,10 +26,13 @@ pub mod denial;
 pub mod head;
 pub mod headers;
 mod models;
+pub mod pricing;
 pub mod reply;
 pub mod request;
+pub mod reservation;
 pub mod response;
 pub mod route;
+mod units;
 
 pub use denial::Denial;
 

@@ -69,17 +69,16 @@ pub fn render(denial: &Denial, dialect: WireFormat, request_id: &[u8], now_ms: i
     match denial {
         Denial::MethodNotAllowed { allow } => headers.push(("allow", (*allow).to_owned())),
         Denial::LimitExceeded(limit) => {
-            headers.push((
-                "retry-after",
-                seconds_until(limit.resets_at_ms, now_ms).to_string(),
-            ));
+            if let Some(seconds) = seconds_until(limit.resets_at_ms, now_ms) {
+                headers.push(("retry-after", seconds.to_string()));
+            }
             headers.extend(allowance::headers(
                 [Allowance::exceeded(limit)],
                 dialect,
                 now_ms,
             ));
         }
-        Denial::PolicyUnavailable | Denial::UsageBacklogFull => {
+        Denial::PolicyUnavailable | Denial::LimitsUnavailable | Denial::UsageBacklogFull => {
             headers.push(("retry-after", "1".to_owned()));
         }
         _ => {}
@@ -116,7 +115,7 @@ const fn status(denial: &Denial) -> u16 {
             Metric::Cost => 402,
             Metric::Requests | Metric::Tokens => 429,
         },
-        Denial::PolicyUnavailable | Denial::UsageBacklogFull => 503,
+        Denial::PolicyUnavailable | Denial::LimitsUnavailable | Denial::UsageBacklogFull => 503,
     }
 }
 
@@ -127,6 +126,7 @@ pub const fn kind(denial: &Denial) -> &'static str {
         Denial::MethodNotAllowed { .. } => "method_not_allowed",
         Denial::Unserved(_) => "api_not_served",
         Denial::PolicyUnavailable => "policy_unavailable",
+        Denial::LimitsUnavailable => "limits_unavailable",
         Denial::UsageBacklogFull => "usage_backlog_full",
         Denial::RequiredHeaders { missing, .. } => {
             if missing.is_empty() {
@@ -155,13 +155,19 @@ pub const fn kind(denial: &Denial) -> &'static str {
     }
 }
 
-fn message(denial: &Denial) -> String {
+/// In words.
+pub fn message(denial: &Denial) -> String {
     match denial {
         Denial::NotFound => "no such API: see the list of endpoints in the documentation".into(),
         Denial::MethodNotAllowed { allow } => format!("this API answers {allow} only"),
         Denial::Unserved(unserved) => unserved.reason().into(),
         Denial::PolicyUnavailable => {
             "no policy has reached this gateway yet: try again in a moment".into()
+        }
+        Denial::LimitsUnavailable => {
+            "this gateway needs more of a limit than it holds, and its control plane does not \
+             answer: try again in a moment"
+                .into()
         }
         Denial::UsageBacklogFull => {
             "the gateway cannot report usage to its control plane: try again later".into()
@@ -231,14 +237,22 @@ fn limit_message(limit: &LimitExceeded) -> String {
         Metric::Tokens => format!("{amount} tokens"),
     };
     format!(
-        "{what} for {} {}: {} of {} are used or reserved, this request needs up to {}; resets at {}",
+        "{what} for {} {}: {} of {} are used or reserved, this request needs up to {}; resets {}",
         limit.level.as_str(),
         sanitise(limit.owner_id.as_bytes()),
         amount(limit.used),
         amount(limit.max),
         amount(limit.asked),
-        rfc3339(limit.resets_at_ms),
+        resets_at(limit),
     )
+}
+
+/// A limit that never resets has no such time.
+fn resets_at(limit: &LimitExceeded) -> String {
+    if limit.resets_at_ms == i64::MAX {
+        return "never".into();
+    }
+    format!("at {}", rfc3339(limit.resets_at_ms))
 }
 
 enum Fact {
@@ -252,7 +266,7 @@ fn limit_facts(limit: &LimitExceeded) -> Vec<(&'static str, Fact)> {
         Metric::Requests => "requests",
         Metric::Tokens => "tokens",
     };
-    vec![
+    let mut facts = vec![
         ("level", Fact::Text(limit.level.as_str().into())),
         ("owner_id", Fact::Text(limit.owner_id.clone())),
         ("limit_id", Fact::Text(limit.limit_id.clone())),
@@ -261,8 +275,11 @@ fn limit_facts(limit: &LimitExceeded) -> Vec<(&'static str, Fact)> {
         ("used", Fact::Number(limit.used)),
         ("reserved", Fact::Number(limit.reserved)),
         ("requested", Fact::Number(limit.asked)),
-        ("resets_at", Fact::Text(rfc3339(limit.resets_at_ms))),
-    ]
+    ];
+    if limit.resets_at_ms < i64::MAX {
+        facts.push(("resets_at", Fact::Text(rfc3339(limit.resets_at_ms))));
+    }
+    facts
 }
 
 #[cfg(test)]

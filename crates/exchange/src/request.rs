@@ -5,14 +5,19 @@ use std::rc::Rc;
 use reeve_llm::{Body, BodyKind, Endpoint, Output, Request, RequestError};
 use reeve_policy::limit::{Exceeded, Level, Limit, Metric};
 use reeve_policy::money::Nanos;
-use reeve_policy::price::{Price, upper_bound};
-use reeve_policy::view::{Model, PolicyView};
-use reeve_policy::virtual_key::{Owner, VirtualKey, applicable_limits};
+use reeve_policy::price_list::PriceList;
+use reeve_policy::price_override::most_specific;
+use reeve_policy::units::Units;
+use reeve_policy::view::{Model, PolicyView, Settings};
+use reeve_policy::virtual_key::{Owner, Subject, VirtualKey, applicable_limits};
 
 use crate::Denial;
 use crate::denial::LimitExceeded;
 use crate::head::{Admission, authenticate};
+use crate::pricing::Pricing;
+use crate::reservation::OutputBound;
 use crate::route::{self, format_of};
+use crate::units;
 
 /// Output tokens reserved for a model whose maximum nobody knows, when the caller gives none.
 const UNKNOWN_MAX_OUTPUT_TOKENS: u64 = 32_768;
@@ -39,11 +44,15 @@ pub struct Plan {
     /// Path and query below the provider's base URL.
     pub upstream_path: String,
     /// What it costs; `None`: nothing, because the API is free or the caller is anonymous.
-    pub price: Option<Price>,
+    pub price: Option<Pricing>,
     /// The most this request can cost.
     pub cost_bound: Nanos,
     /// The most tokens that its input can be.
     pub input_bound: u64,
+    /// The most that is billed beside tokens.
+    pub most_units: Units,
+    /// The output to come.
+    pub output: OutputBound,
     /// The body to send instead of the caller's.
     pub body: Option<Vec<u8>>,
     /// The answer will hold a usage chunk that the caller did not ask for.
@@ -59,12 +68,29 @@ pub struct Plan {
 pub struct Reservation {
     /// Where in the hierarchy.
     pub level: Level,
-    /// Identifier of the customer, team, key or provider config.
+    /// Identifier of the customer, team, key, provider config or model config.
     pub owner_id: String,
     /// The limit.
     pub limit: Limit,
     /// In the unit of the limit's metric.
     pub amount: i64,
+}
+
+impl Reservation {
+    /// The refusal when there is no room for it.
+    pub fn denial(&self, exceeded: Exceeded) -> Denial {
+        Denial::LimitExceeded(LimitExceeded {
+            metric: self.limit.metric,
+            level: self.level,
+            owner_id: self.owner_id.clone(),
+            limit_id: self.limit.id.clone(),
+            max: self.limit.max,
+            used: exceeded.used,
+            reserved: exceeded.reserved,
+            asked: self.amount,
+            resets_at_ms: exceeded.resets_at_ms,
+        })
+    }
 }
 
 /// Judges the whole body, and plans what happens next. `draw` is a uniform random number.
@@ -106,16 +132,6 @@ pub fn judge_body(
     }
     let model = view.model(&route.provider.name, route.model);
     let input_bound = input_bound(&request, model.as_deref());
-    let (price, cost_bound) = match price(endpoint, key.is_some(), model.as_deref()) {
-        Pricing::Free => (None, Nanos::ZERO),
-        Pricing::Known(price) => {
-            let most_output = output_bound(&request, model.as_deref());
-            let bound = upper_bound(input_bound, most_output, request.choices, price);
-            (Some(price), bound.ok_or_else(|| price_unknown(&route))?)
-        }
-        Pricing::Unknown => return Err(price_unknown(&route)),
-    };
-
     let owner = |id: Option<&String>, find: &dyn Fn(&str) -> Option<Rc<Owner>>| match id {
         // An owner that the key names and the policy lacks: refuse rather than forget its limits.
         Some(id) => find(id).map(Some).ok_or(Denial::PolicyUnavailable),
@@ -129,21 +145,50 @@ pub fn judge_body(
         .and_then(|team| team.customer_id.as_ref())
         .or(customer_id);
     let customer = owner(customer_id, &|id| view.customer(id))?;
-    let reservations = key.as_deref().map_or_else(Vec::new, |key| {
-        applicable_limits(customer.as_deref(), team.as_deref(), key, route.config)
-            .into_iter()
-            .map(|applicable| Reservation {
-                level: applicable.level,
-                owner_id: applicable.owner_id.to_owned(),
-                limit: applicable.limit.clone(),
-                amount: match applicable.limit.metric {
-                    Metric::Cost => cost_bound.get(),
-                    // Tokens are charged when they are known; here there must be room for one.
-                    Metric::Requests | Metric::Tokens => 1,
-                },
-            })
-            .collect()
+    let limits = applicable_limits(
+        &settings.model_limits,
+        Subject {
+            provider: &route.provider.name,
+            model: route.model,
+            customer: customer.as_deref(),
+            team: team.as_deref(),
+            key: key.as_deref(),
+            config: route.config,
+        },
+    );
+    let is_charged = key.is_some() || limits.iter().any(|it| it.limit.metric == Metric::Cost);
+    let key_id = key.as_ref().map(|key| key.id.as_str());
+    let most_units = units::most(&request);
+    let most_output = output_bound(&request, model.as_deref());
+    let asked = Priceable {
+        settings: &settings,
+        endpoint,
+        key_id,
+        is_charged,
+        provider: &route.provider.name,
+        name: route.model,
+        model: model.as_deref(),
+    };
+    let (price, cost_bound) = match price(&asked) {
+        Priced::Free => (None, Nanos::ZERO),
+        Priced::By(list) => {
+            let price = Pricing::new(list, request.service_tier, input_bound);
+            let bound = price.bound(input_bound, most_output, request.choices, most_units);
+            (Some(price), bound.ok_or_else(|| price_unknown(&route))?)
+        }
+        Priced::Unknown => return Err(price_unknown(&route)),
+    };
+    let reservations = limits.into_iter().map(|applicable| Reservation {
+        level: applicable.level,
+        owner_id: applicable.owner_id.to_owned(),
+        limit: applicable.limit.clone(),
+        amount: match applicable.limit.metric {
+            Metric::Cost => cost_bound.get(),
+            // Tokens are charged when they are known; here there must be room for one.
+            Metric::Requests | Metric::Tokens => 1,
+        },
     });
+    let reservations = reservations.collect();
     let rewritten = request.rewrite(route.model).map_err(refuse_body)?;
     Ok(Plan {
         endpoint,
@@ -155,6 +200,14 @@ pub fn judge_body(
         price,
         cost_bound,
         input_bound,
+        most_units,
+        output: OutputBound {
+            tokens: most_output,
+            choices: request.choices,
+            slots: rewritten.output_slots,
+            reserving: settings.reserving,
+            clamped: None,
+        },
         body: rewritten.body,
         usage_injected: rewritten.usage_injected,
         body_bytes,
@@ -187,19 +240,44 @@ fn refuse_body(error: RequestError) -> Denial {
 }
 
 /// What a request will be charged by.
-enum Pricing {
+enum Priced {
     Free,
-    Known(Price),
+    By(Rc<PriceList>),
     Unknown,
 }
 
-fn price(endpoint: Endpoint, has_key: bool, model: Option<&Model>) -> Pricing {
-    match model.and_then(|model| model.price) {
-        _ if endpoint.output() == Output::Free => Pricing::Free,
-        Some(price) => Pricing::Known(price),
-        None if has_key => Pricing::Unknown,
-        // Nobody pays for an anonymous request; a key always does.
-        None => Pricing::Free,
+/// What a price is looked for.
+struct Priceable<'a> {
+    settings: &'a Settings,
+    endpoint: Endpoint,
+    key_id: Option<&'a str>,
+    /// There is somebody to charge: a key, or a budget of the model's or the provider's.
+    is_charged: bool,
+    provider: &'a str,
+    name: &'a str,
+    model: Option<&'a Model>,
+}
+
+fn price(of: &Priceable<'_>) -> Priced {
+    let own = most_specific(
+        &of.settings.price_overrides,
+        of.key_id,
+        of.provider,
+        of.name,
+    );
+    let own = own.map(|own| Rc::clone(&own.price));
+    match own.or_else(|| of.model?.price.clone()) {
+        _ if of.endpoint.output() == Output::Free => Priced::Free,
+        // What is billed by units that nobody counts here has no price here.
+        Some(price) if !price.units.any() || units::are_of(price.units, of.endpoint) => {
+            Priced::By(price)
+        }
+        _ if of.is_charged => match &of.settings.ceiling {
+            Some(ceiling) => Priced::By(Rc::clone(ceiling)),
+            None => Priced::Unknown,
+        },
+        // Nobody pays for it.
+        _ => Priced::Free,
     }
 }
 
@@ -241,16 +319,6 @@ impl Plan {
         let Some(reservation) = self.reservations.get(index) else {
             return Denial::PolicyUnavailable;
         };
-        Denial::LimitExceeded(LimitExceeded {
-            metric: reservation.limit.metric,
-            level: reservation.level,
-            owner_id: reservation.owner_id.clone(),
-            limit_id: reservation.limit.id.clone(),
-            max: reservation.limit.max,
-            used: exceeded.used,
-            reserved: exceeded.reserved,
-            asked: reservation.amount,
-            resets_at_ms: exceeded.resets_at_ms,
-        })
+        reservation.denial(exceeded)
     }
 }

@@ -12,9 +12,12 @@
 use reeve_llm::{Metered, Output, ResponseHead, ResponseMeter, Usage};
 use reeve_policy::limit::Metric;
 use reeve_policy::money::Nanos;
-use reeve_policy::price::{Tokens, cost};
+use reeve_policy::price::Tokens;
+use reeve_policy::price_list::Service;
 
+use crate::pricing::{self, Pricing};
 use crate::request::Plan;
+use crate::units;
 
 /// Bytes of a request's body that make a token when nobody counted: on the safe side for English
 /// text (about four) and for most other scripts.
@@ -76,6 +79,8 @@ pub struct Settlement {
     pub usage: Usage,
     /// What they cost.
     pub cost: Nanos,
+    /// The tier that the provider says it served the request in.
+    pub service: Option<Service>,
     /// Not (only) what the provider reported.
     pub estimated: bool,
     /// Status the caller saw; 0: none.
@@ -93,6 +98,7 @@ struct Bill {
     usage: Usage,
     tokens: Tokens,
     cost: Nanos,
+    service: Option<Service>,
     estimated: bool,
 }
 
@@ -176,6 +182,7 @@ impl Metering {
         let settlement = Settlement {
             usage: bill.usage,
             cost: bill.cost,
+            service: bill.service,
             estimated: bill.estimated,
             status: self.status,
             streamed,
@@ -201,6 +208,11 @@ impl Metering {
             Reader::Read { metered, .. } => Some(metered),
             Reader::Meter(_) | Reader::Nothing => None,
         };
+        if let Some(price) = &plan.price
+            && price.list.units.any()
+        {
+            return self.bill_by_units(price, metered);
+        }
         let is_free = plan.endpoint.output() == Output::Free;
         let (usage, estimated) = match metered {
             _ if is_free => (Usage::default(), false),
@@ -217,8 +229,9 @@ impl Metering {
                     || (!metered.complete && metered.estimated_output_tokens.is_none())
             });
         let tokens = tokens(&usage);
-        let priced = match plan.price {
-            Some(price) => cost(tokens, price),
+        let tier = metered.and_then(|metered| metered.service_tier);
+        let priced = match &plan.price {
+            Some(price) => price.cost(tokens, tier),
             None => Some(Nanos::ZERO),
         };
         let (cost, estimated) = match priced {
@@ -230,6 +243,30 @@ impl Metering {
             usage,
             tokens,
             cost,
+            service: tier.and_then(pricing::service),
+            estimated,
+        }
+    }
+
+    /// Of a model that charges for something else than tokens.
+    fn bill_by_units(&self, price: &Pricing, metered: Option<&Metered>) -> Bill {
+        let plan = &self.plan;
+        let used = metered.and_then(|metered| {
+            let units = units::used(plan.endpoint, plan.most_units, metered)?;
+            price.cost_of_units(units)
+        });
+        let (cost, estimated) = match (metered, used) {
+            (_, Some(cost)) => (cost, false),
+            // The provider has refused it.
+            (None, None) if self.status != 0 => (Nanos::ZERO, false),
+            (_, None) => (plan.cost_bound, true),
+        };
+        let usage = metered.map_or_else(Usage::default, |metered| metered.usage);
+        Bill {
+            usage,
+            tokens: tokens(&usage),
+            cost,
+            service: None,
             estimated,
         }
     }
@@ -241,6 +278,7 @@ pub fn abandon(plan: &Plan) -> Settlement {
     Settlement {
         usage,
         cost: plan.cost_bound,
+        service: None,
         estimated: true,
         status: 0,
         streamed: false,

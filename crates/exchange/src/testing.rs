@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use reeve_policy::access::ModelList;
+use reeve_policy::calendar::Alignment;
 use reeve_policy::limit::{Limit, Metric};
+use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
 use reeve_policy::price::Price;
+use reeve_policy::reservation::Reserving;
 use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -43,7 +46,7 @@ impl Policy {
             ..Price::uniform(2_500_000_000, 10_000_000_000)
         };
         let model = Model {
-            price: Some(price),
+            price: Some(Rc::new(price.into())),
             max_input_tokens: Some(128_000),
             max_output_tokens: Some(16_384),
         };
@@ -78,6 +81,10 @@ impl Policy {
                 ],
                 required_headers: Vec::new(),
                 max_request_body_bytes: 1000,
+                reserving: Reserving::default(),
+                ceiling: None,
+                price_overrides: Vec::new(),
+                model_limits: ModelLimitsTable::default(),
             }),
             key: Some(VirtualKey {
                 id: "key-1".into(),
@@ -89,6 +96,7 @@ impl Policy {
                 team_id: None,
                 customer_id: None,
                 limits: Vec::new(),
+                model_limits: ModelLimitsTable::default(),
             }),
             models,
             ..Self::default()
@@ -157,7 +165,8 @@ pub(crate) fn limit(id: &str, metric: Metric) -> Limit {
         max: 1_000_000_000,
         period: Period::parse("1M").unwrap(),
         anchor_ms: 0,
-        calendar_aligned: false,
+        alignment: Alignment::Rolling,
+        open: None,
     }
 }
 

@@ -18,13 +18,20 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod access;
+pub mod calendar;
 pub mod key_format;
+pub mod lease;
 pub mod limit;
+pub mod model_limits;
 pub mod money;
 pub mod pattern;
 pub mod period;
 pub mod price;
+pub mod price_list;
+pub mod price_override;
 pub mod required_headers;
+pub mod reservation;
 pub mod routing;
+pub mod units;
 pub mod view;
 pub mod virtual_key;

@@ -5,22 +5,21 @@
 //!
 //! * **Rolling** (the default): windows of equal length, laid end to end from the limit's anchor (the
 //!   moment it was created). A month is 30 days, a quarter 90, a year 365, as in Bifrost.
-//! * **Calendar-aligned**: days start at 00:00 UTC, weeks on Monday, months on day 1, quarters on the
-//!   first of January, April, July and October, years on January 1. Counts group them: `3M` is a
-//!   quarter. Periods below a day have no calendar and roll.
+//! * **Calendar-aligned**: see [`crate::calendar`].
+//! * **Never**: one window, from the anchor for ever, as prepaid credits have it.
 //!
 //! Times are milliseconds since the Unix epoch.
 
 use core::fmt;
 
-use jiff::civil::Date;
+use crate::calendar::Alignment;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 86_400_000;
-/// Thursday 1970-01-01 is day 0; the Monday before it is day -3.
-const EPOCH_TO_MONDAY: i64 = 3;
+/// How the period that does not end is written.
+const NEVER: &str = "never";
 
 /// The unit of a [`Period`]. Case matters in text: `m` is a minute, `M` a month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +40,8 @@ pub enum Unit {
     Quarter,
     /// `Y`
     Year,
+    /// `never`: the window does not end. Its count is 1.
+    Never,
 }
 
 /// How long a limit's window is: a count of units, `1M`, `30s`, `2w`.
@@ -64,7 +65,8 @@ pub struct Window {
 pub enum PeriodError {
     /// Not a count and a unit.
     #[error(
-        "not a duration: write a count and one of s, m, h, d, w, M, Q, Y, such as `1h` or `1M`"
+        "not a duration: write a count and one of s, m, h, d, w, M, Q, Y, such as `1h` or `1M`, or \
+         `never`"
     )]
     Malformed,
     /// Zero, or so long that it ends beyond the calendar.
@@ -73,8 +75,15 @@ pub enum PeriodError {
 }
 
 impl Period {
-    /// A period of `count` units; at least one second and at most a hundred years.
+    /// A period of `count` units; at least one second and at most a hundred years, or never-ending.
     pub fn new(count: u32, unit: Unit) -> Result<Self, PeriodError> {
+        if unit == Unit::Never {
+            return if count == 1 {
+                Ok(Self { count, unit })
+            } else {
+                Err(PeriodError::OutOfRange)
+            };
+        }
         let period = Self { count, unit };
         let longest = Self {
             count: 100,
@@ -87,8 +96,11 @@ impl Period {
         Ok(period)
     }
 
-    /// Reads `1m`, `1h`, `1d`, `1w`, `1M`, `1Q`, `1Y` and their multiples.
+    /// Reads `1m`, `1h`, `1d`, `1w`, `1M`, `1Q`, `1Y` and their multiples, and `never`.
     pub fn parse(text: &str) -> Result<Self, PeriodError> {
+        if text == NEVER {
+            return Self::new(1, Unit::Never);
+        }
         let mut chars = text.chars();
         let unit = match chars.next_back() {
             Some('s') => Unit::Second,
@@ -129,43 +141,25 @@ impl Period {
             Unit::Month => DAY.saturating_mul(30),
             Unit::Quarter => DAY.saturating_mul(90),
             Unit::Year => DAY.saturating_mul(365),
+            Unit::Never => i64::MAX,
         };
         unit.saturating_mul(i64::from(self.count))
     }
 
     /// The window that `now_ms` falls into. `anchor_ms` is the start of the first rolling window.
-    pub fn window(self, anchor_ms: i64, calendar_aligned: bool, now_ms: i64) -> Window {
-        let aligned = if calendar_aligned {
-            self.calendar_window(now_ms)
-        } else {
-            None
+    pub fn window(self, anchor_ms: i64, alignment: &Alignment, now_ms: i64) -> Window {
+        if self.unit == Unit::Never {
+            return Window {
+                start_ms: anchor_ms,
+                end_ms: i64::MAX,
+            };
+        }
+        let aligned = match alignment {
+            Alignment::Rolling => None,
+            Alignment::Calendar(calendar) => calendar.window(self, now_ms),
+            Alignment::Known(boundaries) => boundaries.window(now_ms),
         };
         aligned.unwrap_or_else(|| lattice(anchor_ms, self.length_ms(), now_ms))
-    }
-
-    /// `None`: this period has no calendar (below a day), or `now_ms` is outside of it.
-    fn calendar_window(self, now_ms: i64) -> Option<Window> {
-        let months = match self.unit {
-            Unit::Second | Unit::Minute | Unit::Hour => return None,
-            Unit::Day => return Some(lattice(0, self.length_ms(), now_ms)),
-            Unit::Week => {
-                let monday = DAY.checked_mul(EPOCH_TO_MONDAY)?.checked_neg()?;
-                return Some(lattice(monday, self.length_ms(), now_ms));
-            }
-            Unit::Month => i64::from(self.count),
-            Unit::Quarter => i64::from(self.count).checked_mul(3)?,
-            Unit::Year => i64::from(self.count).checked_mul(12)?,
-        };
-        let today = jiff::Timestamp::from_millisecond(now_ms).ok()?;
-        let today = jiff::tz::TimeZone::UTC.to_datetime(today).date();
-        let month = i64::from(today.year())
-            .checked_mul(12)?
-            .checked_add(i64::from(today.month()).checked_sub(1)?)?;
-        let first = month.checked_sub(month.checked_rem_euclid(months)?)?;
-        Some(Window {
-            start_ms: month_start_ms(first)?,
-            end_ms: month_start_ms(first.checked_add(months)?)?,
-        })
     }
 }
 
@@ -173,6 +167,7 @@ impl Period {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = match self.unit {
+            Unit::Never => return f.write_str(NEVER),
             Unit::Second => 's',
             Unit::Minute => 'm',
             Unit::Hour => 'h',
@@ -203,19 +198,6 @@ fn lattice(anchor_ms: i64, length_ms: i64, now_ms: i64) -> Window {
     }
 }
 
-/// Start of a month counted from January of year 0, UTC.
-fn month_start_ms(month: i64) -> Option<i64> {
-    let year = i16::try_from(month.checked_div_euclid(12)?).ok()?;
-    let month = i8::try_from(month.checked_rem_euclid(12)?.checked_add(1)?).ok()?;
-    let midnight = Date::new(year, month, 1).ok()?.at(0, 0, 0, 0);
-    Some(
-        jiff::tz::TimeZone::UTC
-            .to_timestamp(midnight)
-            .ok()?
-            .as_millisecond(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,18 +208,10 @@ mod tests {
         text.parse::<jiff::Timestamp>().unwrap().as_millisecond()
     }
 
-    fn calendar(period: &str, now: &str) -> (String, String) {
-        let window = Period::parse(period)
-            .unwrap()
-            .window(at(now), true, at(now));
-        let text = |ms| jiff::Timestamp::from_millisecond(ms).unwrap().to_string();
-        (text(window.start_ms), text(window.end_ms))
-    }
-
     #[test]
     fn every_period_is_written_as_it_is_read() {
         for text in [
-            "30s", "1m", "1h", "1d", "1w", "1M", "3M", "1Q", "1Y", "100Y",
+            "30s", "1m", "1h", "1d", "1w", "1M", "3M", "1Q", "1Y", "100Y", "never",
         ] {
             assert_eq!(Period::parse(text).unwrap().to_string(), text);
         }
@@ -245,7 +219,9 @@ mod tests {
 
     #[test]
     fn what_is_no_period_is_refused() {
-        for text in ["", "m", "1", "1x", "-1d", "+1d", "1.5h", "1 h", "١d", "1mo"] {
+        for text in [
+            "", "m", "1", "1x", "-1d", "+1d", "1.5h", "1 h", "١d", "1mo", "1never", "Never",
+        ] {
             assert_eq!(Period::parse(text), Err(PeriodError::Malformed), "{text}");
         }
         for text in ["0s", "101Y", "99999999999d", "4294967295Y"] {
@@ -254,76 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn calendar_windows_start_where_the_calendar_does() {
-        for (period, now, start, end) in [
-            (
-                "1d",
-                "2026-02-28T23:59:59Z",
-                "2026-02-28T00:00:00Z",
-                "2026-03-01T00:00:00Z",
-            ),
-            (
-                "1w",
-                "2026-11-22T12:00:00Z",
-                "2026-11-16T00:00:00Z",
-                "2026-11-23T00:00:00Z",
-            ),
-            (
-                "1w",
-                "2026-11-23T00:00:00Z",
-                "2026-11-23T00:00:00Z",
-                "2026-11-30T00:00:00Z",
-            ),
-            (
-                "1M",
-                "2024-02-29T10:00:00Z",
-                "2024-02-01T00:00:00Z",
-                "2024-03-01T00:00:00Z",
-            ),
-            (
-                "1M",
-                "2026-12-31T23:59:59Z",
-                "2026-12-01T00:00:00Z",
-                "2027-01-01T00:00:00Z",
-            ),
-            (
-                "1Q",
-                "2026-05-05T05:05:05Z",
-                "2026-04-01T00:00:00Z",
-                "2026-07-01T00:00:00Z",
-            ),
-            (
-                "3M",
-                "2026-05-05T05:05:05Z",
-                "2026-04-01T00:00:00Z",
-                "2026-07-01T00:00:00Z",
-            ),
-            (
-                "1Y",
-                "2026-05-05T05:05:05Z",
-                "2026-01-01T00:00:00Z",
-                "2027-01-01T00:00:00Z",
-            ),
-            (
-                "1M",
-                "1969-12-31T23:00:00Z",
-                "1969-12-01T00:00:00Z",
-                "1970-01-01T00:00:00Z",
-            ),
-        ] {
-            assert_eq!(
-                calendar(period, now),
-                (start.into(), end.into()),
-                "{period} at {now}"
-            );
-        }
-    }
-
-    #[test]
     fn rolling_windows_are_laid_end_to_end_from_the_anchor() {
         let period = Period::parse("1M").unwrap();
         let anchor = at("2026-01-31T12:00:00Z");
-        let first = period.window(anchor, false, anchor);
+        let first = period.window(anchor, &Alignment::Rolling, anchor);
         assert_eq!(
             first,
             Window {
@@ -331,43 +241,23 @@ mod tests {
                 end_ms: anchor + 30 * DAY
             }
         );
-        assert_eq!(period.window(anchor, false, first.end_ms - 1), first);
         assert_eq!(
-            period.window(anchor, false, first.end_ms).start_ms,
+            period.window(anchor, &Alignment::Rolling, first.end_ms - 1),
+            first
+        );
+        assert_eq!(
+            period
+                .window(anchor, &Alignment::Rolling, first.end_ms)
+                .start_ms,
             first.end_ms
         );
     }
 
     #[test]
-    fn a_period_below_a_day_rolls_even_when_aligned() {
-        let period = Period::parse("1m").unwrap();
-        let anchor = at("2026-01-01T00:00:30Z");
-        let window = period.window(anchor, true, anchor + 59_999);
-        assert_eq!(window.start_ms, anchor);
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    proptest::proptest! {
-        #[test]
-        fn every_moment_is_in_its_own_window(
-            now in -10_000_000_000_000i64..100_000_000_000_000,
-            anchor in 0i64..4_000_000_000_000,
-            count in 1u32..12,
-            unit in 0usize..8,
-            aligned: bool,
-        ) {
-            let units = [
-                Unit::Second, Unit::Minute, Unit::Hour, Unit::Day,
-                Unit::Week, Unit::Month, Unit::Quarter, Unit::Year,
-            ];
-            let period = Period::new(count, units[unit]).unwrap();
-            let window = period.window(anchor, aligned, now);
-            proptest::prop_assert!(window.start_ms <= now && now < window.end_ms);
-            // Neighbours touch, and every moment of a window has the same one.
-            proptest::prop_assert_eq!(period.window(anchor, aligned, window.start_ms), window);
-            proptest::prop_assert_eq!(period.window(anchor, aligned, window.end_ms - 1), window);
-            let next = period.window(anchor, aligned, window.end_ms);
-            proptest::prop_assert_eq!(next.start_ms, window.end_ms);
-        }
+    fn what_never_resets_has_one_window() {
+        let period = Period::parse("never").unwrap();
+        let window = period.window(5, &Alignment::Rolling, 9_000_000_000_000_000);
+        assert_eq!((window.start_ms, window.end_ms), (5, i64::MAX));
+        assert_eq!(period.window(5, &Alignment::Rolling, 0), window);
     }
 }

@@ -5,6 +5,7 @@
 //! than a nano-dollar.
 
 use crate::money::Nanos;
+use crate::units::{UnitPrices, Units};
 
 const PER_TOKENS: i128 = 1_000_000;
 /// Most tokens of one kind that one exchange may be charged for; more is a provider's mistake.
@@ -78,6 +79,23 @@ impl Price {
         }
     }
 
+    /// Of two prices, the dearer for each kind of token.
+    #[must_use]
+    pub fn dearest(self, other: Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+            cache_read: self.cache_read.max(other.cache_read),
+            cache_write_5m: self.cache_write_5m.max(other.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.max(other.cache_write_1h),
+            reasoning: self.reasoning.max(other.reasoning),
+            audio_input: self.audio_input.max(other.audio_input),
+            audio_output: self.audio_output.max(other.audio_output),
+            image_input: self.image_input.max(other.image_input),
+            image_output: self.image_output.max(other.image_output),
+        }
+    }
+
     /// Of the kinds of input, the dearest.
     fn dearest_input(self) -> i64 {
         self.input
@@ -118,6 +136,19 @@ impl Tokens {
         self.each().into_iter().fold(0, u64::saturating_add)
     }
 
+    /// All of the input, whether it went through a cache or not.
+    pub fn all_input(self) -> u64 {
+        let input = [
+            self.input,
+            self.cache_read,
+            self.cache_write_5m,
+            self.cache_write_1h,
+            self.audio_input,
+            self.image_input,
+        ];
+        input.into_iter().fold(0, u64::saturating_add)
+    }
+
     /// In the order of [`Price::each`].
     const fn each(self) -> [u64; 10] {
         [
@@ -138,7 +169,17 @@ impl Tokens {
 /// What `tokens` cost at `price`, rounded up to a nano-dollar. `None`: beyond the range of money
 /// (more than nine billion dollars), or a count beyond [`MAX_TOKENS`].
 pub fn cost(tokens: Tokens, price: Price) -> Option<Nanos> {
-    let mut sum: i128 = 0;
+    cost_with_units(tokens, price, Units::default(), UnitPrices::default())
+}
+
+/// The same, with what is billed beside tokens.
+pub fn cost_with_units(
+    tokens: Tokens,
+    price: Price,
+    units: Units,
+    unit_prices: UnitPrices,
+) -> Option<Nanos> {
+    let mut sum: i128 = units.millionths(unit_prices)?;
     for (count, each) in tokens.each().into_iter().zip(price.each()) {
         if count > MAX_TOKENS || each < 0 {
             return None;
@@ -166,6 +207,23 @@ pub fn upper_bound(
     };
     let dearest = Price::uniform(price.dearest_input(), price.dearest_output());
     cost(tokens, dearest)
+}
+
+/// The most output tokens of each choice for which [`upper_bound`] is within `most`. `None`: not even the
+/// input is, or output costs nothing.
+pub fn output_within(most: Nanos, input_tokens: u64, choices: u64, price: Price) -> Option<u64> {
+    let input = upper_bound(input_tokens, 0, choices, price)?;
+    let rest = most
+        .get()
+        .checked_sub(input.get())
+        .filter(|rest| *rest >= 0)?;
+    let each = i128::from(price.dearest_output()).checked_mul(i128::from(choices))?;
+    let tokens = i128::from(rest)
+        .checked_mul(PER_TOKENS)?
+        .checked_div(each)?;
+    u64::try_from(tokens)
+        .ok()
+        .filter(|tokens| *tokens <= MAX_TOKENS)
 }
 
 #[cfg(test)]
@@ -259,8 +317,65 @@ mod tests {
         assert_eq!(upper_bound(1, u64::MAX, 2, GPT_4O), None);
     }
 
+    #[test]
+    fn units_and_tokens_are_rounded_up_together_and_once() {
+        let prices = UnitPrices {
+            search: 2_000_000_000_000,
+            character: 15_000_000_000,
+            second: 100_000_000_000,
+            image: 500_000,
+        };
+        let units = Units {
+            searches: 3,
+            characters: 7,
+            seconds: 11,
+            images: 1,
+        };
+        let tokens = Tokens {
+            input: 1,
+            ..Tokens::default()
+        };
+        let price = Price::uniform(500_000, 0);
+        let cost = |tokens, units| cost_with_units(tokens, price, units, prices);
+        assert_eq!(
+            cost(tokens, units),
+            Some(Nanos::new(6_000_000 + 105_000 + 1_100_000 + 1))
+        );
+        let absurd = Units {
+            searches: u64::MAX,
+            ..units
+        };
+        assert_eq!(cost(tokens, absurd), None);
+        let below = UnitPrices {
+            second: -1,
+            ..prices
+        };
+        assert_eq!(cost_with_units(tokens, price, units, below), None);
+    }
+
+    #[test]
+    fn as_much_output_as_the_money_is_enough_for() {
+        // 100 tokens of input, two choices.
+        let most = Nanos::new(100 * 2_500 + 2 * 300 * 10_000);
+        assert_eq!(output_within(most, 100, 2, GPT_4O), Some(300));
+        assert_eq!(output_within(Nanos::new(249_999), 100, 2, GPT_4O), None);
+        assert_eq!(output_within(most, 100, 2, Price::uniform(1, 0)), None);
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     proptest::proptest! {
+        #[test]
+        fn output_that_is_within_a_sum_costs_no_more_than_it(
+            most in 0i64..1_000_000_000_000, input in 0u64..1_000_000, choices in 1u64..128,
+            each_input in 0i64..100_000_000_000, each_output in 1i64..100_000_000_000,
+        ) {
+            let price = Price::uniform(each_input, each_output);
+            if let Some(tokens) = output_within(Nanos::new(most), input, choices, price) {
+                let cost = upper_bound(input, tokens, choices, price).unwrap();
+                proptest::prop_assert!(cost.get() <= most);
+            }
+        }
+
         #[test]
         fn what_was_reserved_covers_whatever_the_exchange_costs(
             most_input in 0u64..10_000_000, most_output in 0u64..1_000_000, choices in 1u64..128,

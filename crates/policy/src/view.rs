@@ -2,8 +2,11 @@
 
 use std::rc::Rc;
 
-use crate::price::Price;
+use crate::model_limits::ModelLimitsTable;
+use crate::price_list::PriceList;
+use crate::price_override::PriceOverride;
 use crate::required_headers::RequiredHeader;
+use crate::reservation::Reserving;
 use crate::virtual_key::{KeyDigest, Owner, VirtualKey};
 
 /// The policy in force, as far as one decision asks for it. The filter answers from shared data and
@@ -34,6 +37,14 @@ pub struct Settings {
     pub required_headers: Vec<RequiredHeader>,
     /// Largest request body, bytes.
     pub max_request_body_bytes: u64,
+    /// How reservations are made.
+    pub reserving: Reserving,
+    /// What a model without a price costs; `None`: it is refused.
+    pub ceiling: Option<Rc<PriceList>>,
+    /// Prices of the administrators' own, which stand above those of models.
+    pub price_overrides: Vec<PriceOverride>,
+    /// Limits of models and providers, whoever asks.
+    pub model_limits: ModelLimitsTable,
 }
 
 impl Settings {
@@ -73,7 +84,7 @@ pub enum WireFormat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
     /// What it costs; `None`: listed without a price.
-    pub price: Option<Price>,
+    pub price: Option<Rc<PriceList>>,
     /// The longest input it takes, tokens.
     pub max_input_tokens: Option<u64>,
     /// The most output it can have, tokens.

@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::access::ModelList;
 use crate::limit::{Level, Limit};
+use crate::model_limits::ModelLimitsTable;
 
 /// SHA-256 of a virtual key's value: what is stored and looked up. The value itself is shown once
 /// and kept nowhere. (The secret has 202 bits, so no slow hash is needed.)
@@ -60,6 +61,8 @@ pub struct VirtualKey {
     pub customer_id: Option<String>,
     /// Its own budgets and rate limits.
     pub limits: Vec<Limit>,
+    /// Those of models that it uses.
+    pub model_limits: ModelLimitsTable,
 }
 
 /// What one key may do with one provider.
@@ -133,12 +136,28 @@ pub struct Applicable<'a> {
     pub limit: &'a Limit,
 }
 
-/// Every limit that a request must pass and is charged to, widest first.
+/// A request, as far as limits ask about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The provider's name.
+    pub provider: &'a str,
+    /// The model, without the provider's name.
+    pub model: &'a str,
+    /// The customer above team or key.
+    pub customer: Option<&'a Owner>,
+    /// The key's team.
+    pub team: Option<&'a Owner>,
+    /// Who asks; `None`: anonymous, while governance is off.
+    pub key: Option<&'a VirtualKey>,
+    /// The key's config for the provider.
+    pub config: Option<&'a ProviderConfig>,
+}
+
+/// Every limit that a request must pass and is charged to, widest first. `global` are those of models and
+/// providers, whoever asks.
 pub fn applicable_limits<'a>(
-    customer: Option<&'a Owner>,
-    team: Option<&'a Owner>,
-    key: &'a VirtualKey,
-    config: Option<&'a ProviderConfig>,
+    global: &'a ModelLimitsTable,
+    subject: Subject<'a>,
 ) -> Vec<Applicable<'a>> {
     let of = |level, owner_id: &'a str, limits: &'a [Limit]| {
         limits.iter().map(move |limit| Applicable {
@@ -148,14 +167,27 @@ pub fn applicable_limits<'a>(
         })
     };
     let mut all = Vec::new();
-    if let Some(customer) = customer {
+    for entry in global.of(subject.provider, subject.model) {
+        let level = if entry.is_of_provider() {
+            Level::Provider
+        } else {
+            Level::Model
+        };
+        all.extend(of(level, &entry.id, &entry.limits));
+    }
+    if let Some(customer) = subject.customer {
         all.extend(of(Level::Customer, &customer.id, &customer.limits));
     }
-    if let Some(team) = team {
+    if let Some(team) = subject.team {
         all.extend(of(Level::Team, &team.id, &team.limits));
     }
-    all.extend(of(Level::VirtualKey, &key.id, &key.limits));
-    if let Some(config) = config {
+    if let Some(key) = subject.key {
+        all.extend(of(Level::VirtualKey, &key.id, &key.limits));
+        for entry in key.model_limits.of(subject.provider, subject.model) {
+            all.extend(of(Level::VirtualKeyModel, &entry.id, &entry.limits));
+        }
+    }
+    if let Some(config) = subject.config {
         all.extend(of(Level::ProviderConfig, &config.id, &config.limits));
     }
     all
@@ -178,6 +210,7 @@ mod tests {
             team_id: None,
             customer_id: None,
             limits: Vec::new(),
+            model_limits: ModelLimitsTable::default(),
         }
     }
 

@@ -113,6 +113,32 @@ pub mod policy_sync_client {
             req.extensions_mut().insert(GrpcMethod::new("reeve.v1.PolicySync", "Sync"));
             self.inner.streaming(req, path, codec).await
         }
+        /// A process asks for more of limits than it holds, or tells what it has given back. Any VM of the
+        /// process may call it, as often as it likes: what is told are totals that only grow. Answered when it is
+        /// durable.
+        pub async fn lease(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::v1::LeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::LeaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/reeve.v1.PolicySync/Lease",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("reeve.v1.PolicySync", "Lease"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -140,6 +166,16 @@ pub mod policy_sync_server {
             &self,
             request: tonic::Request<tonic::Streaming<crate::v1::FilterMessage>>,
         ) -> std::result::Result<tonic::Response<Self::SyncStream>, tonic::Status>;
+        /// A process asks for more of limits than it holds, or tells what it has given back. Any VM of the
+        /// process may call it, as often as it likes: what is told are totals that only grow. Answered when it is
+        /// durable.
+        async fn lease(
+            &self,
+            request: tonic::Request<crate::v1::LeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::LeaseResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct PolicySyncServer<T> {
@@ -261,6 +297,51 @@ pub mod policy_sync_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/reeve.v1.PolicySync/Lease" => {
+                    #[allow(non_camel_case_types)]
+                    struct LeaseSvc<T: PolicySync>(pub Arc<T>);
+                    impl<
+                        T: PolicySync,
+                    > tonic::server::UnaryService<crate::v1::LeaseRequest>
+                    for LeaseSvc<T> {
+                        type Response = crate::v1::LeaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::v1::LeaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicySync>::lease(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LeaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -25,6 +25,7 @@ pub(in crate::demo_provider) struct Message {
     pub(in crate::demo_provider) cache: Cache,
     /// The text.
     pub(in crate::demo_provider) answer: Answer,
+    service_tier: String,
     reported: Reported,
 }
 
@@ -48,6 +49,7 @@ impl Message {
             input_tokens: prompt.tokens,
             cache: Cache::of(prompt.tokens, call.steering),
             answer: call.answer(model, &prompt.last_text, most),
+            service_tier: call.service_tier(fields, "standard"),
             reported: call.steering.usage.clone(),
         })
     }
@@ -117,7 +119,7 @@ impl Message {
                 "ephemeral_5m_input_tokens": self.cache.written_5m,
                 "ephemeral_1h_input_tokens": self.cache.written_1h,
             },
-            "service_tier": "standard",
+            "service_tier": self.service_tier,
         });
         merged(self.counts(output_tokens), more)
     }

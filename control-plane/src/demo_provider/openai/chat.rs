@@ -30,7 +30,7 @@ pub(in crate::demo_provider) fn answer(call: &Call<'_>) -> Result<Reply, Refusal
     let base = json!({
         "id": call.id("chatcmpl"), "created": call.now, "model": model,
         "object": if stream { "chat.completion.chunk" } else { "chat.completion" },
-        "service_tier": "default", "system_fingerprint": format!("fp_{}", call.provider),
+        "service_tier": call.service_tier(fields, "default"), "system_fingerprint": format!("fp_{}", call.provider),
     });
     let content = if stream {
         let said = said(answer, choices);

@@ -73,6 +73,7 @@ fn base(call: &Call<'_>, fields: &Fields, model: &str) -> Value {
         "parallel_tool_calls": or("parallel_tool_calls", json!(true)),
         "previous_response_id": fields.echo("previous_response_id"),
         "reasoning": {"effort": null, "summary": null},
+        "service_tier": call.service_tier(fields, "default"),
         // Nothing is kept, whatever the request would like.
         "store": false,
         "temperature": or("temperature", json!(1.0)),

@@ -2,11 +2,13 @@
 
 use reeve_llm::Unserved;
 use reeve_policy::limit::{Exceeded, Level, Metric};
+use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::required_headers::RequiredHeader;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::Denial;
+use crate::request::Plan;
 use crate::testing::{Head, Policy, chat, config, limit, owner, plan};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -242,6 +244,64 @@ fn the_same_cost_is_reserved_at_every_level_of_the_hierarchy() {
         (Level::Team, "team-1")
     );
     assert_eq!((denial.used, denial.reserved, denial.asked), (5, 2, bound));
+}
+
+#[test]
+fn limits_of_models_and_providers_apply_to_everyone() {
+    let of = |id: &str, model: Option<&str>, provider: Option<&str>| ModelLimits {
+        id: id.into(),
+        model: model.map(Into::into),
+        provider: provider.map(Into::into),
+        limits: vec![limit(&format!("of-{id}"), Metric::Cost)],
+    };
+    let policy = Policy::governed()
+        .with_settings(|settings| {
+            settings.enable_governance = false;
+            settings.model_limits = ModelLimitsTable::new(vec![
+                of("model", Some("gpt-4o"), None),
+                of("provider", None, Some("openai")),
+                of("elsewhere", Some("gpt-4o"), Some("azure")),
+            ]);
+        })
+        .with_key(|key| {
+            key.model_limits = ModelLimitsTable::new(vec![
+                of("key-model", Some("gpt-4o"), Some("openai")),
+                of("key-other", Some("gpt-4o-mini"), None),
+            ]);
+        });
+    let taken = |plan: &Plan| -> Vec<(Level, String)> {
+        let reservations = plan.reservations.iter();
+        reservations
+            .map(|r| (r.level, r.owner_id.clone()))
+            .collect()
+    };
+    assert_eq!(
+        taken(&chat(&policy, "gpt-4o").unwrap()),
+        [
+            (Level::Provider, "provider".into()),
+            (Level::Model, "model".into()),
+            (Level::VirtualKeyModel, "key-model".into()),
+        ]
+    );
+    let admission = Head::post(CHAT).without("x-bf-vk").judge(&policy).unwrap();
+    let judge = |model: &str| {
+        let body = format!(r#"{{"model":"openai/{model}","messages":[]}}"#);
+        crate::request::judge_body(&policy, 0, &admission, body.as_bytes(), 0)
+    };
+    let plan = judge("gpt-4o").unwrap();
+    assert_eq!(
+        taken(&plan),
+        [
+            (Level::Provider, "provider".into()),
+            (Level::Model, "model".into()),
+        ]
+    );
+    assert!(plan.reservations[0].amount > 0);
+    // What has no price cannot be charged to the provider's budget.
+    assert!(matches!(
+        judge("unpriced"),
+        Err(Denial::PriceUnknown { .. })
+    ));
 }
 
 #[test]

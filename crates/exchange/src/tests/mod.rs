@@ -2,5 +2,8 @@
 
 mod judging;
 mod metering;
+mod pricing;
+mod reserving;
 mod routing;
 mod surfaces;
+mod units;

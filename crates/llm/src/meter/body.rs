@@ -1,7 +1,7 @@
 //! Meters a response that is one JSON document.
 
 use super::metered::{Metered, estimate};
-use crate::usage::read_usage;
+use crate::usage::{Report, read_report};
 use crate::{Endpoint, Usage, UsageError};
 
 /// Responses are kept up to this length; of a longer one the usage is not known, and it is
@@ -48,22 +48,26 @@ impl BodyMeter {
         let read = if self.is_too_long() {
             Err(UsageError::TooLong)
         } else {
-            read_usage(self.endpoint, &self.body)
+            read_report(self.endpoint, &self.body)
         };
         let counted_is_complete =
             self.counted != Usage::default() && self.counted.is_complete_for(self.endpoint);
-        let (mut usage, usage_error) = match read {
-            Ok(usage) => (usage.unwrap_or_default(), None),
+        let (report, usage_error) = match read {
+            Ok(report) => (report, None),
             // A body of a vendor that we do not know; Amazon has counted it.
-            Err(_) if counted_is_complete => (Usage::default(), None),
-            Err(error) => (Usage::default(), Some(error)),
+            Err(_) if counted_is_complete => (Report::default(), None),
+            Err(error) => (Report::default(), Some(error)),
         };
+        let mut usage = report.usage.unwrap_or_default();
         if !usage.is_complete_for(self.endpoint) {
             usage.update(&self.counted);
         }
         let output = self.endpoint.output();
         Metered {
             usage,
+            service_tier: report.service_tier,
+            search_units: report.search_units,
+            seconds: report.seconds,
             complete: usage_error.is_none() && usage.is_complete_for(self.endpoint),
             usage_error,
             output_bytes: self.length,

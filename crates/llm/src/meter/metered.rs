@@ -1,7 +1,7 @@
 //! The result of metering a response.
 
 use crate::endpoint::Output;
-use crate::{Usage, UsageError};
+use crate::{ServiceTier, Usage, UsageError};
 
 /// Bytes of visible text per token, for an estimate. English has about 4.5, code 3 to 4, Chinese 3;
 /// the low end, so that a cut stream is not cheaper than a whole one.
@@ -12,6 +12,12 @@ const BYTES_PER_TOKEN: u64 = 3;
 pub struct Metered {
     /// What the provider reported so far; nothing, if what it reported is unusable.
     pub usage: Usage,
+    /// The tier that it was served in, if the provider says so.
+    pub service_tier: Option<ServiceTier>,
+    /// Searches that it is billed as.
+    pub search_units: Option<u64>,
+    /// Seconds of audio that it is billed as.
+    pub seconds: Option<u64>,
     /// The report is final and whole: bill it. Otherwise bill the larger of report and estimate.
     pub complete: bool,
     /// Why the report is unusable.

@@ -2,7 +2,7 @@
 //! InvokeModel is that of the model's vendor.
 
 use super::member_name::{CONVERSE, INVOKE, INVOKE_WITH_MAX_TOKENS, Meaning};
-use super::values::{choices, model, token_count};
+use super::values::{Bound, bound, choices, model};
 use super::{Facts, RequestError, inside, judge};
 use crate::json::{self, Kind, Value};
 use crate::{Endpoint, WireFormat};
@@ -26,7 +26,7 @@ fn converse<'b>(path_model: &str, text: &'b str) -> Result<Facts<'b>, RequestErr
         match judge(&CONVERSE, &member.key)? {
             Meaning::Governed("model" | "modelId") => check_model(path_model, &member.value)?,
             Meaning::Governed("inferenceConfig") => {
-                facts.max_output_tokens = read_inference_config(&member.value)?;
+                facts.bound_output(read_inference_config(&member.value)?);
             }
             Meaning::Governed("additionalModelRequestFields") => {
                 vendor_fields = member.value.kind != Kind::Null;
@@ -36,12 +36,12 @@ fn converse<'b>(path_model: &str, text: &'b str) -> Result<Facts<'b>, RequestErr
     }
     if vendor_fields {
         // They go to the model as they are, and may hold another bound under the vendor's own name.
-        facts.max_output_tokens = None;
+        facts.bound_output(None);
     }
     Ok(facts)
 }
 
-fn read_inference_config(value: &Value<'_>) -> Result<Option<u64>, RequestError> {
+fn read_inference_config(value: &Value<'_>) -> Result<Option<Bound>, RequestError> {
     match value.kind {
         Kind::Null => return Ok(None),
         Kind::Object => {}
@@ -56,7 +56,7 @@ fn read_inference_config(value: &Value<'_>) -> Result<Option<u64>, RequestError>
     for member in value.members() {
         let member = member?;
         if judge(&CONVERSE, &member.key)? == Meaning::Governed("maxTokens") {
-            most = token_count("inferenceConfig.maxTokens", &member.value)?;
+            most = bound("inferenceConfig.maxTokens", &member.value)?;
         }
     }
     Ok(most)
@@ -74,7 +74,7 @@ fn invoke<'b>(path_model: &str, text: &'b str) -> Result<Facts<'b>, RequestError
         match judge(names, &member.key)? {
             Meaning::Governed("model") => check_model(path_model, &member.value)?,
             Meaning::Governed("max_tokens") => {
-                facts.max_output_tokens = token_count("max_tokens", &member.value)?;
+                facts.bound_output(bound("max_tokens", &member.value)?);
             }
             // What vendors call the number of answers.
             Meaning::Governed(field @ ("n" | "num_generations" | "numResults")) => {

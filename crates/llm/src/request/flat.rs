@@ -1,17 +1,17 @@
 //! Bodies with everything at the top: OpenAI's, Anthropic's and Cohere's.
 
 use super::member_name::{FLAT, Meaning};
-use super::values::{boolean, choices, model, token_count};
+use super::values::{Bound, boolean, bound, choices, model};
 use super::{Facts, ModelSlot, RequestError, UsageSlot, inside, judge, object_start, stored_items};
-use crate::Endpoint;
 use crate::json::{self, Kind, Value};
+use crate::{Endpoint, ServiceTier};
 
 /// The numbers of interest, before they are put together.
 #[derive(Default)]
 struct Bounds {
-    max_tokens: Option<u64>,
-    max_completion_tokens: Option<u64>,
-    max_output_tokens: Option<u64>,
+    max_tokens: Option<Bound>,
+    max_completion_tokens: Option<Bound>,
+    max_output_tokens: Option<Bound>,
     n: Option<u32>,
     best_of: Option<u32>,
     prompts: Option<u64>,
@@ -33,9 +33,10 @@ pub(super) fn read(endpoint: Endpoint, text: &str) -> Result<Facts<'_>, RequestE
             "model" => facts.model = Some((model(value)?, ModelSlot::Json(value.span.clone()))),
             "stream" => facts.stream = boolean(name, value)?.unwrap_or(false),
             "stream_options" => read_stream_options(value, &mut facts)?,
-            "max_tokens" => bounds.max_tokens = token_count(name, value)?,
-            "max_completion_tokens" => bounds.max_completion_tokens = token_count(name, value)?,
-            "max_output_tokens" => bounds.max_output_tokens = token_count(name, value)?,
+            "max_tokens" => bounds.max_tokens = bound(name, value)?,
+            "max_completion_tokens" => bounds.max_completion_tokens = bound(name, value)?,
+            "max_output_tokens" => bounds.max_output_tokens = bound(name, value)?,
+            "service_tier" => facts.service_tier = ServiceTier::read(value),
             "n" => bounds.n = choices(name, value)?,
             "best_of" => bounds.best_of = choices(name, value)?,
             "prompt" if endpoint == Endpoint::Completions => {
@@ -44,6 +45,12 @@ pub(super) fn read(endpoint: Endpoint, text: &str) -> Result<Facts<'_>, RequestE
             "previous_response_id" | "conversation" if value.kind != Kind::Null => {
                 return Err(RequestError::StoredObject { field: name });
             }
+            "documents" if value.kind == Kind::Array => {
+                // The value was read before, so it has no errors left.
+                let documents = json::elements(value).map_while(Result::ok).count();
+                facts.documents = documents.try_into().unwrap_or(u64::MAX);
+            }
+            "input" if endpoint == Endpoint::Speech => facts.characters = characters(name, value)?,
             "input" if endpoint == Endpoint::Responses => stored_items::refuse(value)?,
             // A prompt that is kept at the provider. (For completions and images it is the prompt.)
             "prompt" if endpoint == Endpoint::Responses && value.kind != Kind::Null => {
@@ -59,9 +66,12 @@ pub(super) fn read(endpoint: Endpoint, text: &str) -> Result<Facts<'_>, RequestE
             _ => {}
         }
     }
-    facts.max_output_tokens = bounds.of(endpoint)?;
     let answers = bounds.n.unwrap_or(1).max(bounds.best_of.unwrap_or(1));
     facts.choices = u64::from(answers).saturating_mul(bounds.prompts.unwrap_or(1).max(1));
+    for bound in bounds.of(endpoint)? {
+        facts.max_output_tokens = Some(bound.tokens);
+        facts.output_slots.push(bound.span);
+    }
     Ok(facts)
 }
 
@@ -96,6 +106,17 @@ fn read_stream_options<'b>(value: &Value<'b>, facts: &mut Facts<'b>) -> Result<(
     Ok(())
 }
 
+/// What is to be spoken is billed by its length.
+fn characters(field: &'static str, value: &Value<'_>) -> Result<u64, RequestError> {
+    match value.kind {
+        Kind::String(text) => Ok(text.decode().chars().count().try_into().unwrap_or(u64::MAX)),
+        _ => Err(RequestError::Invalid {
+            field,
+            expected: "a string",
+        }),
+    }
+}
+
 /// The prompts of a request for completions: each string or list of tokens in a list is one.
 fn count_prompts(value: &Value<'_>) -> u64 {
     if value.kind != Kind::Array {
@@ -109,20 +130,24 @@ fn count_prompts(value: &Value<'_>) -> u64 {
 }
 
 impl Bounds {
-    fn of(&self, endpoint: Endpoint) -> Result<Option<u64>, RequestError> {
-        match endpoint {
-            Endpoint::ChatCompletions => match (self.max_tokens, self.max_completion_tokens) {
-                (Some(old), Some(new)) if old != new => Err(RequestError::Conflict {
-                    field: "max_tokens",
-                    other: "max_completion_tokens",
-                }),
-                (old, new) => Ok(new.or(old)),
-            },
-            Endpoint::Responses => Ok(self.max_output_tokens),
+    /// Those that count for this API; they agree.
+    fn of(self, endpoint: Endpoint) -> Result<Vec<Bound>, RequestError> {
+        let counting = match endpoint {
+            Endpoint::ChatCompletions => [self.max_tokens, self.max_completion_tokens],
+            Endpoint::Responses => [self.max_output_tokens, None],
             Endpoint::Completions | Endpoint::Messages | Endpoint::CohereChat => {
-                Ok(self.max_tokens)
+                [self.max_tokens, None]
             }
-            _ => Ok(None),
+            _ => [None, None],
+        };
+        if let [Some(old), Some(new)] = &counting
+            && old.tokens != new.tokens
+        {
+            return Err(RequestError::Conflict {
+                field: "max_tokens",
+                other: "max_completion_tokens",
+            });
         }
+        Ok(counting.into_iter().flatten().collect())
     }
 }

@@ -4,7 +4,7 @@
 //! `requests[].model`); a repetition that differs is refused, for nobody knows which one counts.
 
 use super::member_name::{GEMINI, Meaning};
-use super::values::{choices, token_count};
+use super::values::{bound, choices};
 use super::{Facts, RequestError, inside, judge};
 use crate::WireFormat;
 use crate::json::{self, Kind, Members, Value};
@@ -62,7 +62,7 @@ fn read_generation_config(value: &Value<'_>, facts: &mut Facts<'_>) -> Result<()
     let mut config = Once::new(object("generationConfig", value)?);
     while let Some((name, value)) = config.next()? {
         match name {
-            "maxOutputTokens" => facts.max_output_tokens = token_count(name, &value)?,
+            "maxOutputTokens" => facts.bound_output(bound(name, &value)?),
             "candidateCount" => {
                 facts.choices = choices(name, &value)?.map_or(1, u64::from);
             }

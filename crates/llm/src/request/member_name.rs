@@ -74,6 +74,7 @@ pub(crate) const FLAT: Names = Names {
         "previous_response_id",
         "conversation",
         "background",
+        "service_tier",
     ],
     snake_case_too: false,
 };

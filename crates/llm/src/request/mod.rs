@@ -23,12 +23,12 @@ mod values;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use rewrite::Rewritten;
+pub use rewrite::{Rewritten, cap_output};
 
 use crate::endpoint::BodyKind;
 use crate::json::{self, JsonError};
 use crate::multipart::{MultipartError, Part};
-use crate::{Endpoint, WireFormat};
+use crate::{Endpoint, ServiceTier, WireFormat};
 use member_name::{BadName, Meaning, Names};
 
 /// Choices that one request may ask for (`n`, `best_of`): OpenAI's own limit.
@@ -65,9 +65,17 @@ pub struct Request<'b> {
     /// some servers take it for "unlimited". Only the members that this API defines count: a bound
     /// that the provider ignores is no bound.
     pub max_output_tokens: Option<u64>,
+    /// Where the members that set this bound have their numbers.
+    output_slots: Vec<Range<usize>>,
+    /// How the provider is to serve it. `None`: the caller does not say.
+    pub service_tier: Option<ServiceTier>,
     /// Answers to generate: the larger of `n` and `best_of` (or what the API calls them), times the
     /// prompts in one request. At least 1.
     pub choices: u64,
+    /// Documents to rank.
+    pub documents: u64,
+    /// Characters to speak.
+    pub characters: u64,
     /// Length of the body. An upper bound of the input tokens that the body itself carries as text:
     /// in a byte-level tokeniser every token covers at least one byte, and the wrapping in JSON
     /// outweighs the few tokens that a chat template adds. What the body only refers to (an image's
@@ -203,7 +211,11 @@ struct Facts<'b> {
     include_usage: Option<bool>,
     usage_slot: UsageSlot,
     max_output_tokens: Option<u64>,
+    output_slots: Vec<Range<usize>>,
+    service_tier: Option<ServiceTier>,
     choices: u64,
+    documents: u64,
+    characters: u64,
 }
 
 impl Default for Facts<'_> {
@@ -214,8 +226,20 @@ impl Default for Facts<'_> {
             include_usage: None,
             usage_slot: UsageSlot::NewMember(0),
             max_output_tokens: None,
+            output_slots: Vec::new(),
+            service_tier: None,
             choices: 1,
+            documents: 0,
+            characters: 0,
         }
+    }
+}
+
+impl Facts<'_> {
+    /// Takes the only bound that there is.
+    fn bound_output(&mut self, bound: Option<values::Bound>) {
+        self.max_output_tokens = bound.as_ref().map(|bound| bound.tokens);
+        self.output_slots = bound.into_iter().map(|bound| bound.span).collect();
     }
 }
 
@@ -260,13 +284,18 @@ impl<'b> Request<'b> {
             (None, Some(in_path)) => (in_path.into(), absent),
             (None, None) => return Err(RequestError::Missing { field: "model" }),
         };
+        let max_output_tokens = facts.max_output_tokens.filter(|&tokens| tokens > 0);
         Ok(Self {
             endpoint,
             model,
             stream: facts.stream || endpoint.always_streams(),
             include_usage: facts.include_usage,
-            max_output_tokens: facts.max_output_tokens.filter(|&tokens| tokens > 0),
+            output_slots: max_output_tokens.map_or_else(Vec::new, |_| facts.output_slots),
+            max_output_tokens,
+            service_tier: facts.service_tier,
             choices: facts.choices,
+            documents: facts.documents,
+            characters: facts.characters,
             input_bytes: bytes.len().try_into().unwrap_or(u64::MAX),
             body: bytes,
             model_slot,

@@ -15,6 +15,18 @@ pub struct Rewritten {
     /// The provider was asked for a usage chunk that the caller did not ask for: it has to be taken
     /// out of the answer again ([`crate::ResponseMeter::new`]).
     pub usage_injected: bool,
+    /// Where the bound of the output stands in the body to forward; empty: the caller gave none.
+    pub output_slots: Vec<Range<usize>>,
+}
+
+/// The body with another bound of the output, which stands in these places
+/// ([`Rewritten::output_slots`]).
+pub fn cap_output(body: &[u8], slots: &[Range<usize>], tokens: u64) -> Vec<u8> {
+    let edits: Vec<Edit> = slots
+        .iter()
+        .map(|slot| (slot.clone(), tokens.to_string()))
+        .collect();
+    splice(body, &edits)
 }
 
 /// Replace the bytes of a range.
@@ -31,6 +43,7 @@ impl Request<'_> {
             body.map(|body| Rewritten {
                 body: Some(body),
                 usage_injected: false,
+                output_slots: Vec::new(),
             })
             .ok_or(RequestError::Invalid {
                 field: "model",
@@ -50,6 +63,7 @@ impl Request<'_> {
             ModelSlot::Part { .. } => Ok(Rewritten {
                 body: None,
                 usage_injected: false,
+                output_slots: Vec::new(),
             }),
             ModelSlot::Json(_) | ModelSlot::NewMember { .. } | ModelSlot::InPath => {
                 Ok(self.rewrite_json(model))
@@ -71,9 +85,16 @@ impl Request<'_> {
         }
         edits.sort_by_key(|(range, _)| range.start);
         let body = (!edits.is_empty()).then(|| splice(self.body, &edits));
+        let mut output_slots: Vec<Range<usize>> = self
+            .output_slots
+            .iter()
+            .map(|slot| shifted(slot, &edits))
+            .collect();
+        output_slots.sort_by_key(|slot| slot.start);
         Rewritten {
             body,
             usage_injected,
+            output_slots,
         }
     }
 
@@ -107,6 +128,19 @@ impl Request<'_> {
         };
         (range, text.to_owned())
     }
+}
+
+/// Where a range is after edits that do not overlap with it.
+fn shifted(range: &Range<usize>, edits: &[Edit]) -> Range<usize> {
+    let before = edits.iter().filter(|(edit, _)| edit.end <= range.start);
+    let (removed, added) = before.fold((0_usize, 0_usize), |(removed, added), (edit, text)| {
+        (
+            removed.saturating_add(edit.len()),
+            added.saturating_add(text.len()),
+        )
+    });
+    let shift = |at: usize| at.saturating_add(added).saturating_sub(removed);
+    shift(range.start)..shift(range.end)
 }
 
 /// Applies edits that are in order and do not overlap. The ranges were read from this very body, so

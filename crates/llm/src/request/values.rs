@@ -2,7 +2,7 @@
 //! (`1.0`, `"100"`, `1e3`) is refused.
 
 use std::borrow::Cow;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use super::{MAX_CHOICES, RequestError};
 use crate::is_model_name;
@@ -44,16 +44,28 @@ pub(super) fn boolean(
 }
 
 /// A number of tokens; `null` is none.
-pub(super) fn token_count(
-    field: &'static str,
-    value: &Value<'_>,
-) -> Result<Option<u64>, RequestError> {
+fn token_count(field: &'static str, value: &Value<'_>) -> Result<Option<u64>, RequestError> {
     whole_number(value, 0..=u32::MAX)
         .map(|count| count.map(u64::from))
         .ok_or(RequestError::Invalid {
             field,
             expected: "a whole number from 0 to 4294967295, or null",
         })
+}
+
+/// A bound of the output, and where its number stands.
+pub(super) struct Bound {
+    pub(super) tokens: u64,
+    pub(super) span: Range<usize>,
+}
+
+/// A bound of the output; `null` is none.
+pub(super) fn bound(field: &'static str, value: &Value<'_>) -> Result<Option<Bound>, RequestError> {
+    let tokens = token_count(field, value)?;
+    Ok(tokens.map(|tokens| Bound {
+        tokens,
+        span: value.span.clone(),
+    }))
 }
 
 /// A number of answers; `null` is none.

@@ -6,7 +6,7 @@ use super::{Usage, UsageError, counts, member};
 use crate::json::{Kind, Value};
 
 /// Reads `billed_units` out of `usage` (chat) or `meta` (embed, rerank). Images are counted beside
-/// the text. Rankings are billed by search, not by token: they report nothing that is counted here.
+/// the text. Rankings are billed by search, not by token ([`search_units`]).
 pub(crate) fn billed(value: &Value<'_>) -> Result<Option<Usage>, UsageError> {
     if value.kind != Kind::Object {
         return Err(UsageError::NotAnObject { field: "usage" });
@@ -26,4 +26,16 @@ pub(crate) fn billed(value: &Value<'_>) -> Result<Option<Usage>, UsageError> {
         ..Usage::default()
     };
     Ok((usage != Usage::default()).then_some(usage))
+}
+
+/// How many searches a ranking is billed as.
+pub(super) fn search_units(meta: &Value<'_>) -> Result<Option<u64>, UsageError> {
+    if meta.kind != Kind::Object {
+        return Ok(None);
+    }
+    let Some(units) = member(meta.raw, "billed_units")? else {
+        return Ok(None);
+    };
+    let [searches] = counts("billed_units", ["search_units"], &units)?;
+    Ok(searches)
 }

@@ -15,9 +15,8 @@ mod openai;
 
 use crate::endpoint::Output;
 use crate::json::{self, JsonError, Kind, Value};
-use crate::{Endpoint, WireFormat};
+use crate::{Endpoint, ServiceTier, WireFormat};
 
-pub(crate) use cohere::billed as cohere;
 pub(crate) use gemini::parse as gemini;
 pub(crate) use openai::parse as openai;
 
@@ -186,6 +185,66 @@ pub enum UsageError {
     Framing,
 }
 
+/// What a response reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) usage: Option<Usage>,
+    pub(crate) service_tier: Option<ServiceTier>,
+    /// Searches that a reranker bills.
+    pub(crate) search_units: Option<u64>,
+    /// Seconds of audio that were listened to.
+    pub(crate) seconds: Option<u64>,
+}
+
+/// Reads the report of a response that is one JSON document.
+pub(crate) fn read_report(endpoint: Endpoint, body: &[u8]) -> Result<Report, UsageError> {
+    if !matches!(endpoint.home(), WireFormat::OpenAi | WireFormat::Anthropic) {
+        let mut report = Report {
+            usage: read_usage(endpoint, body)?,
+            ..Report::default()
+        };
+        if endpoint.operation() == "rerank"
+            && let Some(meta) = member(json::document(body)?, "meta")?
+        {
+            report.search_units = cohere::search_units(&meta)?;
+        }
+        return Ok(report);
+    }
+    let mut report = Report::default();
+    for member in json::members(json::document(body)?) {
+        let member = member?;
+        match &*member.key {
+            "usage" => {
+                report.usage = parse(endpoint, &member.value)?;
+                if endpoint.home() == WireFormat::Anthropic {
+                    report.service_tier = tier_in(&member.value)?;
+                }
+                if endpoint.operation() == "transcribe" && member.value.kind == Kind::Object {
+                    let [seconds] = counts("usage", ["seconds"], &member.value)?;
+                    report.seconds = seconds;
+                }
+            }
+            "meta" if endpoint == Endpoint::Rerank => {
+                report.search_units = cohere::search_units(&member.value)?;
+            }
+            "service_tier" if endpoint.home() == WireFormat::OpenAi => {
+                report.service_tier = ServiceTier::read(&member.value);
+            }
+            _ => {}
+        }
+    }
+    Ok(report)
+}
+
+/// The tier that an object names.
+pub(crate) fn tier_in(object: &Value<'_>) -> Result<Option<ServiceTier>, JsonError> {
+    if object.kind != Kind::Object {
+        return Ok(None);
+    }
+    let value = member(object.raw, "service_tier")?;
+    Ok(value.as_ref().and_then(ServiceTier::read))
+}
+
 /// Reads the usage of a response that is one JSON document. `Ok(None)`: it reports none.
 pub fn read_usage(endpoint: Endpoint, body: &[u8]) -> Result<Option<Usage>, UsageError> {
     let text = json::document(body)?;
@@ -211,7 +270,7 @@ pub(crate) fn parse(endpoint: Endpoint, value: &Value<'_>) -> Result<Option<Usag
         WireFormat::Anthropic => anthropic::parse(value).map(Some),
         WireFormat::Gemini => gemini(value).map(Some),
         WireFormat::Bedrock => bedrock::converse(value).map(Some),
-        WireFormat::Cohere => cohere(value),
+        WireFormat::Cohere => cohere::billed(value),
     }
 }
 

@@ -153,3 +153,74 @@ fn a_configured_model_name_cannot_break_out_of_its_string() {
     let value: serde_json::Value = serde_json::from_str(&forwarded).unwrap();
     assert_eq!(value["model"], "a\",\"n\":\"\\\n");
 }
+
+/// The forwarded body with this bound of its output.
+fn capped(endpoint: Endpoint, path_model: Option<&str>, body: &str, tokens: u64) -> Option<String> {
+    let request = Request::read(endpoint, path_model, Body::Json(body.as_bytes())).unwrap();
+    let rewritten = request.rewrite("m").unwrap();
+    let forwarded = rewritten.body.unwrap_or_else(|| body.as_bytes().to_vec());
+    (!rewritten.output_slots.is_empty()).then(|| {
+        let capped = reeve_llm::cap_output(&forwarded, &rewritten.output_slots, tokens);
+        String::from_utf8(capped).unwrap()
+    })
+}
+
+#[test]
+fn a_bound_of_the_output_is_lowered_where_each_api_has_it() {
+    for (endpoint, in_path, body, expected) in [
+        (
+            Endpoint::ChatCompletions,
+            None,
+            r#"{"max_completion_tokens":64000,"model":"other","max_tokens": 64000 ,"stream":true}"#,
+            r#"{"stream_options":{"include_usage":true},"max_completion_tokens":7,"model":"m","max_tokens": 7 ,"stream":true}"#,
+        ),
+        (
+            Endpoint::Responses,
+            None,
+            r#"{"model":"m","max_output_tokens":9,"max_tokens":1}"#,
+            r#"{"model":"m","max_output_tokens":7,"max_tokens":1}"#,
+        ),
+        (
+            Endpoint::Messages,
+            None,
+            r#"{"model":"m","max_tokens":64000,"max_output_tokens":1}"#,
+            r#"{"model":"m","max_tokens":7,"max_output_tokens":1}"#,
+        ),
+        (
+            Endpoint::GenerateContent,
+            Some("m"),
+            r#"{"generationConfig":{"a":[1],"maxOutputTokens":64000},"contents":[]}"#,
+            r#"{"generationConfig":{"a":[1],"maxOutputTokens":7},"contents":[]}"#,
+        ),
+        (
+            Endpoint::Converse,
+            Some("m"),
+            r#"{"inferenceConfig":{"maxTokens":64000}}"#,
+            r#"{"inferenceConfig":{"maxTokens":7}}"#,
+        ),
+    ] {
+        assert_eq!(
+            capped(endpoint, in_path, body, 7).as_deref(),
+            Some(expected),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn where_there_is_no_bound_or_none_that_counts_there_is_no_place_for_one() {
+    for body in [
+        r#"{"model":"m"}"#,
+        r#"{"model":"m","max_tokens":null}"#,
+        r#"{"model":"m","max_tokens":0}"#,
+        r#"{"model":"m","max_output_tokens":9}"#,
+    ] {
+        assert_eq!(
+            capped(Endpoint::ChatCompletions, None, body, 7),
+            None,
+            "{body}"
+        );
+    }
+    let vendor = r#"{"inferenceConfig":{"maxTokens":9},"additionalModelRequestFields":{"x":1}}"#;
+    assert_eq!(capped(Endpoint::Converse, Some("m"), vendor, 7), None);
+}

@@ -4,7 +4,7 @@ use super::{Event, EventMeter, gives_a_reason};
 use crate::UsageError;
 use crate::json::Kind;
 use crate::usage::anthropic::Counts;
-use crate::usage::member;
+use crate::usage::{member, tier_in};
 
 impl EventMeter {
     /// Input is in `message_start`, output in `message_delta`; the delta with a stop reason is the
@@ -16,6 +16,7 @@ impl EventMeter {
                     && let Some(usage) = member(message.raw, "usage")?
                     && usage.kind != Kind::Null
                 {
+                    self.tell_tier(tier_in(&usage)?);
                     self.update_counts(Counts::read(&usage)?)?;
                 }
             }
@@ -23,6 +24,7 @@ impl EventMeter {
                 if let Some(usage) = &event.usage
                     && usage.kind != Kind::Null
                 {
+                    self.tell_tier(tier_in(usage)?);
                     let counts = Counts::read(usage)?;
                     self.output_told |= counts.tell_output();
                     self.update_counts(counts)?;

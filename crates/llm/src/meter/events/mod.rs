@@ -14,13 +14,14 @@ use crate::endpoint::Output;
 use crate::json::{self, JsonError, Kind, Value};
 use crate::usage::anthropic::Counts;
 use crate::usage::member;
-use crate::{Endpoint, Usage, UsageError, WireFormat};
+use crate::{Endpoint, ServiceTier, Usage, UsageError, WireFormat};
 
 /// Adds up the events of one stream.
 #[derive(Debug)]
 pub(crate) struct EventMeter {
     endpoint: Endpoint,
     usage: Usage,
+    service_tier: Option<ServiceTier>,
     /// Anthropic's counts, which come piece by piece.
     counts: Counts,
     /// Of Anthropic: what the whole answer has of output was told.
@@ -40,6 +41,7 @@ struct Event<'a> {
     length: usize,
     kind: Option<Value<'a>>,
     usage: Option<Value<'a>>,
+    service_tier: Option<Value<'a>>,
     choices: Option<Value<'a>>,
     delta: Option<Value<'a>>,
     message: Option<Value<'a>>,
@@ -63,6 +65,7 @@ impl<'a> Event<'a> {
             let place = match &*member.key {
                 "type" => &mut event.kind,
                 "usage" => &mut event.usage,
+                "service_tier" => &mut event.service_tier,
                 "choices" => &mut event.choices,
                 "delta" => &mut event.delta,
                 "message" => &mut event.message,
@@ -93,6 +96,7 @@ impl EventMeter {
         Self {
             endpoint,
             usage: Usage::default(),
+            service_tier: None,
             counts: Counts::default(),
             output_told: false,
             usage_error: None,
@@ -148,6 +152,9 @@ impl EventMeter {
         let output = self.endpoint.output();
         Metered {
             usage,
+            service_tier: self.service_tier,
+            search_units: None,
+            seconds: None,
             complete: self.is_final
                 && self.usage_error.is_none()
                 && usage.is_complete_for(self.endpoint),
@@ -161,6 +168,11 @@ impl EventMeter {
         if let Err(error) = result {
             self.usage_error = Some(error);
         }
+    }
+
+    /// What is told last counts, and what says nothing takes nothing back.
+    fn tell_tier(&mut self, tier: Option<ServiceTier>) {
+        self.service_tier = tier.or(self.service_tier);
     }
 
     /// Takes in a piece of Anthropic's counts. They are put together anew each time: which part of

@@ -2,8 +2,8 @@
 
 use super::{Event, EventMeter, gives_a_reason, text};
 use crate::json::{self, Kind, Value};
-use crate::usage::{self, member};
-use crate::{Endpoint, UsageError};
+use crate::usage::{self, member, tier_in};
+use crate::{Endpoint, ServiceTier, UsageError};
 
 impl EventMeter {
     pub(super) fn on_openai(&mut self, event: &Event<'_>) -> Result<(), UsageError> {
@@ -18,6 +18,7 @@ impl EventMeter {
     /// in every chunk, cumulative; the last one counts. It is the last word where no choice goes on,
     /// for not everybody sends `[DONE]`.
     fn on_chunks(&mut self, event: &Event<'_>) -> Result<(), UsageError> {
+        self.tell_tier(event.service_tier.as_ref().and_then(ServiceTier::read));
         if let Some(choices) = &event.choices {
             self.add_text(text::length_of_choices(choices, self.endpoint));
         }
@@ -41,6 +42,9 @@ impl EventMeter {
     fn on_responses(&mut self, event: &Event<'_>) -> Result<(), UsageError> {
         let kind = event.kind();
         self.add_delta(&kind, event);
+        if let Some(response) = &event.response {
+            self.tell_tier(tier_in(response)?);
+        }
         if matches!(
             &*kind,
             "response.completed" | "response.incomplete" | "response.failed"

@@ -9,7 +9,7 @@ const MANY: usize = 32;
 
 /// One `INSERT`, for one row and for [`MANY`]. There are only these two texts of it, so that both
 /// stay prepared.
-pub(super) struct Insert {
+pub struct Insert {
     before: &'static str,
     columns: usize,
     after: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Insert {
 
 impl Insert {
     /// `before` and `after` are what surrounds the rows, which have `columns` values each.
-    pub(super) const fn new(before: &'static str, columns: usize, after: &'static str) -> Self {
+    pub const fn new(before: &'static str, columns: usize, after: &'static str) -> Self {
         Self {
             before,
             columns,
@@ -30,7 +30,7 @@ impl Insert {
     }
 
     /// Splits `rows` into runs, each with the statement for it.
-    pub(super) fn runs<'a, T>(
+    pub fn runs<'a, T>(
         &'static self,
         rows: &'a [T],
     ) -> impl Iterator<Item = (&'static str, &'a [T])> {

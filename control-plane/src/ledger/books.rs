@@ -1,0 +1,195 @@
+//! The writer's memory: accounts and terms as the database has them, for as long as nobody else
+//! changes them, and what a transaction has changed so far.
+
+use std::collections::{BTreeMap, HashMap};
+
+use reeve_policy::lease::{Account, Holding, Session, Terms};
+use reeve_policy::limit::Limit;
+
+use super::accounts::{self, Changed};
+use super::transfers::{self, Kind, Transfer};
+use super::{Key, sessions};
+use crate::db::{Error, Tx};
+use crate::{limits, policy_changes};
+
+/// Accounts that are remembered; with more, all are forgotten.
+const MOST_ACCOUNTS: usize = 400_000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// Of the holdings that are remembered.
+    revision: i64,
+    /// Of the limits that are remembered.
+    policy_sequence: i64,
+    sessions: BTreeMap<Session, u32>,
+    limits: HashMap<String, Option<Limit>>,
+    accounts: HashMap<Key, Remembered>,
+    /// Accounts that this transaction has changed.
+    touched: Vec<Key>,
+    /// Sessions that this transaction releases, and who does it.
+    released: BTreeMap<Session, Option<&'static str>>,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    /// As it is stored.
+    stored: Account,
+    account: Account,
+    added: i64,
+}
+
+impl Books {
+    /// Begins a transaction: forgets what others have changed since the last one.
+    pub(super) async fn open(&mut self, tx: &mut Tx) -> Result<(), Error> {
+        self.touched.clear();
+        self.released.clear();
+        let policy_sequence = policy_changes::latest(tx).await?;
+        let revision = accounts::latest(tx).await?;
+        if policy_sequence != self.policy_sequence {
+            self.limits.clear();
+        }
+        let stale = policy_sequence != self.policy_sequence || revision != self.revision;
+        if stale || self.accounts.len() > MOST_ACCOUNTS {
+            self.accounts.clear();
+        }
+        self.policy_sequence = policy_sequence;
+        self.revision = revision;
+        self.sessions = sessions::counted(tx).await?;
+        Ok(())
+    }
+
+    /// A transaction has failed: nothing of it is true.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) const fn sessions(&self) -> &BTreeMap<Session, u32> {
+        &self.sessions
+    }
+
+    /// A session is counted from now on.
+    pub(super) fn count(&mut self, session: Session, divisor: u32) {
+        self.sessions.insert(session, divisor);
+    }
+
+    /// A session is not counted any more.
+    pub(super) fn release(&mut self, session: Session, actor: Option<&'static str>) {
+        self.sessions.remove(&session);
+        self.released.insert(session, actor);
+    }
+
+    /// The limit as it is configured; `None`: there is none of this id.
+    pub(super) async fn limit(&mut self, tx: &mut Tx, id: &str) -> Result<Option<&Limit>, Error> {
+        if !self.limits.contains_key(id) {
+            let limit = limits::store::find(tx, id).await?;
+            self.limits.insert(id.to_owned(), limit);
+        }
+        Ok(self.limits.get(id).and_then(Option::as_ref))
+    }
+
+    /// Does something with an account, by its terms.
+    pub(super) async fn with<T>(
+        &mut self,
+        tx: &mut Tx,
+        key: &Key,
+        change: impl FnOnce(&mut Account, Terms<'_>) -> T,
+    ) -> Result<T, Error> {
+        let base = self
+            .limit(tx, &key.limit_id)
+            .await?
+            .map_or(0, |limit| limit.max);
+        if !self.accounts.contains_key(key) {
+            let stored = accounts::load(tx, key).await?;
+            let remembered = Remembered {
+                account: stored.clone(),
+                stored,
+                added: accounts::added(tx, key).await?,
+            };
+            self.accounts.insert(key.clone(), remembered);
+        }
+        let remembered = self
+            .accounts
+            .entry(key.clone())
+            .or_insert_with(|| Remembered {
+                stored: Account::default(),
+                account: Account::default(),
+                added: 0,
+            });
+        let terms = Terms {
+            max: base.saturating_add(remembered.added),
+            base,
+            sessions: &self.sessions,
+        };
+        let result = change(&mut remembered.account, terms);
+        self.touched.push(key.clone());
+        Ok(result)
+    }
+
+    /// So much was added to a limit for this window.
+    pub(super) fn add(&mut self, key: &Key, amount: i64) {
+        if let Some(remembered) = self.accounts.get_mut(key) {
+            remembered.added = remembered.added.saturating_add(amount);
+        }
+    }
+
+    /// Stores what has changed. Gives whether somebody has less to spend than before.
+    pub(super) async fn save(&mut self, tx: &mut Tx, now_ms: i64) -> Result<bool, Error> {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        let mut changed = Vec::new();
+        let mut moved = Vec::new();
+        let mut is_freed = false;
+        for key in &self.touched {
+            let Some(remembered) = self.accounts.get(key) else {
+                continue;
+            };
+            for (session, holding) in remembered.account.holdings() {
+                let before = remembered.stored.holding(session);
+                if before == Some(holding) {
+                    continue;
+                }
+                changed.push(Changed {
+                    key,
+                    session,
+                    holding,
+                });
+                let before = before.unwrap_or_default();
+                is_freed |= holding.unspent() < before.unspent();
+                let (back, actor) = match self.released.get(&session) {
+                    Some(actor) => (Kind::Release, *actor),
+                    None => (Kind::Return, None),
+                };
+                let amounts = [
+                    (Kind::Lend, grown(before, holding, |holding| holding.lent)),
+                    (back, grown(before, holding, |holding| holding.returned)),
+                ];
+                moved.extend(amounts.into_iter().filter(|(_, amount)| *amount > 0).map(
+                    |(kind, amount)| Transfer {
+                        kind,
+                        key,
+                        session: Some(session),
+                        amount,
+                        actor,
+                    },
+                ));
+            }
+        }
+        if !changed.is_empty() {
+            let revision = self.revision.saturating_add(1);
+            accounts::save(tx, &changed, revision).await?;
+            transfers::insert(tx, &moved, now_ms).await?;
+            self.revision = revision;
+        }
+        for key in self.touched.drain(..) {
+            if let Some(remembered) = self.accounts.get_mut(&key) {
+                remembered.stored.clone_from(&remembered.account);
+            }
+        }
+        Ok(is_freed)
+    }
+}
+
+fn grown(before: Holding, after: Holding, amount: impl Fn(Holding) -> i64) -> i64 {
+    amount(after).saturating_sub(amount(before))
+}

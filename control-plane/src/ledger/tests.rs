@@ -1,0 +1,375 @@
+//! The ledger through its queue, on both databases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reeve_policy::lease::{Answer, Ask, standing};
+use reeve_proto::v1::UsageRecord;
+use serde_json::{Value, json};
+
+use super::{Joined, Key, Unavailable};
+use crate::app::App;
+use crate::db::testing::on_every_database;
+use crate::testing::{Api, START_MS};
+use crate::usage::Boot;
+use crate::usage::tests::{boot, charge, record};
+
+/// A budget of 16 dollars for each minute.
+const BUDGET: i64 = 16_000_000_000;
+
+struct Fleet {
+    api: Api,
+    budget: Key,
+}
+
+impl Fleet {
+    async fn new(db: crate::db::Db) -> Self {
+        let api = Api::new(db).await;
+        let body = r#"{"name": "t", "budget": {"max_limit": 16, "reset_duration": "1m"}}"#;
+        let team = api.post("/api/governance/teams", body).await;
+        let limit_id = team.ok(201)["team"]["budgets"][0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let budget = Key {
+            limit_id,
+            window_start_ms: START_MS,
+        };
+        Self { api, budget }
+    }
+
+    fn app(&self) -> &Arc<App> {
+        &self.api.app
+    }
+
+    async fn join(&self, node: &str) -> Joined {
+        self.app().ledger.join(boot(node, "b")).await.unwrap()
+    }
+
+    async fn ask(&self, session: i64, told: [i64; 2], want: i64) -> Answer {
+        let [lent, returned] = told;
+        let ask = Ask {
+            session,
+            lent,
+            returned,
+            want,
+            waits: true,
+        };
+        let answers = self
+            .app()
+            .ledger
+            .ask(session, vec![(self.budget.clone(), ask)])
+            .await;
+        answers.unwrap().remove(0).1
+    }
+
+    async fn spend(&self, node: &str, sequence: u64, amount: i64) {
+        let record = UsageRecord {
+            charges: vec![charge(&self.budget.limit_id, START_MS, amount)],
+            ..record(sequence)
+        };
+        let posted = self.app().ledger.post(boot(node, "b"), vec![record]).await;
+        assert_eq!(
+            posted.unwrap().acknowledged,
+            i64::try_from(sequence).unwrap()
+        );
+    }
+
+    /// Every movement of the budget: kind, session, amount.
+    async fn transfers(&self) -> Vec<(String, i64, i64)> {
+        let mut tx = self.app().db.begin_read().await.unwrap();
+        tx.query("SELECT kind, session_id, amount FROM transfers WHERE limit_id = $1 ORDER BY id")
+            .bind(self.budget.limit_id.as_str())
+            .fetch_all()
+            .await
+            .unwrap()
+    }
+
+    /// The budget's current window, as the admin API shows it, and what the team's list says of it.
+    async fn usage(&self) -> Value {
+        let teams = self.api.get("/api/governance/teams").await;
+        let budget = &teams.ok(200)["teams"][0]["budgets"][0];
+        assert_eq!(budget["current_usage"], budget["usage"]["used"]);
+        budget["usage"].clone()
+    }
+
+    /// What administrators did: kind, amount, who.
+    async fn transfers_by_hand(&self) -> Vec<(String, i64, Option<String>)> {
+        let mut tx = self.app().db.begin_read().await.unwrap();
+        tx.query("SELECT kind, amount, actor FROM transfers WHERE session_id IS NULL ORDER BY id")
+            .fetch_all()
+            .await
+            .unwrap()
+    }
+
+    async fn release(&self, connected: &[&str]) -> Vec<i64> {
+        let connected: Vec<Boot> = connected.iter().map(|node| boot(node, "b")).collect();
+        let before = self.app().clock.now_ms() - super::release::SILENCE_MS;
+        self.app().ledger.release(connected, before).await.unwrap()
+    }
+}
+
+on_every_database! {
+    async fn a_session_keeps_its_number_and_its_part_for_as_long_as_its_process_lives(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let first = fleet.join("a").await;
+        assert_eq!((first.session, first.standing_divisor, first.acknowledged), (1, 16, 0));
+        fleet.spend("a", 1, 5).await;
+        let again = fleet.join("a").await;
+        assert_eq!(again, Joined { acknowledged: 1, ..first });
+        assert_eq!(fleet.join("b").await.session, 2);
+    }
+
+    async fn no_more_is_lent_than_the_limit_allows(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let (a, b) = (fleet.join("a").await, fleet.join("b").await);
+        let of_b = standing(BUDGET, b.standing_divisor);
+        let of_a = standing(BUDGET, a.standing_divisor);
+        let rest = BUDGET - of_a - of_b;
+        // More than there is: nothing is lent, as half of what is needed helps nobody.
+        let answer = fleet.ask(a.session, [of_a, 0], rest + 1).await;
+        assert_eq!((answer.lent, answer.committed), (of_a, of_a + of_b));
+        assert!(answer.tight && answer.recall);
+        let answer = fleet.ask(a.session, [of_a, 0], rest).await;
+        assert_eq!(answer.lent, BUDGET - of_b, "all but what stands for the other");
+        assert_eq!((answer.committed, answer.posted), (BUDGET, 0));
+        // The other gives back what it does not need; then the first can have it.
+        let answer = fleet.ask(b.session, [of_b, of_b], 0).await;
+        assert_eq!(answer.committed, BUDGET - of_b);
+        let answer = fleet.ask(a.session, [BUDGET - of_b, 0], of_b).await;
+        assert_eq!((answer.lent, answer.recall), (BUDGET, false));
+        let answer = fleet.ask(b.session, [of_b, of_b], 1).await;
+        assert_eq!((answer.lent, answer.recall), (of_b, true));
+        assert_eq!(
+            fleet.transfers().await,
+            [
+                ("lend".to_owned(), 1, of_a),
+                ("lend".to_owned(), 1, rest),
+                ("lend".to_owned(), 2, of_b),
+                ("return".to_owned(), 2, of_b),
+                ("lend".to_owned(), 1, of_b),
+            ]
+        );
+    }
+
+    async fn what_is_said_twice_or_late_changes_nothing(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let a = fleet.join("a").await.session;
+        let lent = fleet.ask(a, [0, 0], 3_000_000_000).await.lent;
+        fleet.ask(a, [lent, 1_000], 0).await;
+        let told = fleet.ask(a, [lent, 1_000], 0).await;
+        assert_eq!(fleet.ask(a, [0, 0], 0).await, told);
+        assert_eq!(told.committed, lent - 1_000);
+    }
+
+    async fn a_session_that_joins_when_little_is_left_has_no_part_unasked(db: Db) {
+        let fleet = Fleet::new(db).await;
+        fleet.join("a").await;
+        fleet.spend("a", 1, BUDGET - 10).await;
+        let late = fleet.join("b").await;
+        assert_eq!(late.withheld, std::slice::from_ref(&fleet.budget));
+        let answer = fleet.ask(late.session, [0, 0], 11).await;
+        assert_eq!((answer.lent, answer.committed), (0, BUDGET - 10));
+        let answer = fleet.ask(late.session, [0, 0], 10).await;
+        assert_eq!((answer.lent, answer.committed), (10, BUDGET));
+        // In the next minute it has.
+        fleet.api.advance(Duration::from_mins(1));
+        assert_eq!(fleet.join("c").await.withheld, []);
+    }
+
+    async fn what_is_added_to_a_window_can_be_lent_in_it_and_in_no_other(db: Db) {
+        let fleet = Fleet::new(db).await;
+        fleet.join("a").await;
+        fleet.spend("a", 1, BUDGET).await;
+        let b = fleet.join("b").await.session;
+        let path = format!("/api/governance/limits/{}", fleet.budget.limit_id);
+        let top_up = |amount: &'static str| {
+            let path = format!("{path}/top-up");
+            let api = &fleet.api;
+            async move { api.post(&path, &format!(r#"{{"amount": {amount}}}"#)).await }
+        };
+        assert_eq!(top_up("2.5").await.ok(200)["added"].to_string(), "2.5");
+        assert_eq!(fleet.ask(b, [0, 0], 2_500_000_001).await.lent, 0);
+        let answer = fleet.ask(b, [0, 0], 2_500_000_000).await;
+        assert_eq!((answer.lent, answer.committed), (2_500_000_000, BUDGET + 2_500_000_000));
+        // What was used, no more, is forgiven, and once.
+        let reset = fleet.api.post(&format!("{path}/reset"), "{}").await;
+        assert_eq!(reset.ok(200)["added"].to_string(), "16");
+        let reset = fleet.api.post(&format!("{path}/reset"), "{}").await;
+        assert_eq!(reset.ok(200)["added"].to_string(), "0");
+        let told = fleet.transfers_by_hand().await;
+        let expected = [("top_up", 2_500_000_000), ("reset", BUDGET), ("reset", 0)];
+        assert_eq!(told, expected.map(|(kind, amount)| (kind.to_owned(), amount, Some("admin".to_owned()))));
+        for amount in ["0", "-1", "1e30", "\"5\""] {
+            assert_eq!(top_up(amount).await.problem(400), "amount", "{amount}");
+        }
+        assert_eq!(fleet.api.post("/api/governance/limits/none/reset", "{}").await.problem(404), "");
+        // The next minute is as configured.
+        fleet.api.advance(Duration::from_mins(1));
+        let budgets = fleet.api.get("/api/governance/teams").await;
+        let usage = &budgets.ok(200)["teams"][0]["budgets"][0]["usage"];
+        assert_eq!((usage["limit"].to_string(), usage["used"].to_string()), ("16".into(), "0".into()));
+    }
+
+    async fn usage_beyond_the_lease_is_counted_and_nothing_is_lent_on_top(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let a = fleet.join("a").await.session;
+        fleet.spend("a", 1, BUDGET + 7).await;
+        let answer = fleet.ask(a, [0, 0], 1).await;
+        assert_eq!((answer.posted, answer.committed), (BUDGET + 7, BUDGET + 7));
+        assert!(answer.lent < BUDGET && answer.tight);
+    }
+
+    async fn what_a_silent_session_held_is_available_again_after_an_hour(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let (a, b) = (fleet.join("a").await, fleet.join("b").await);
+        let lent = fleet.ask(a.session, [0, 0], 4_000_000_000).await.lent;
+        fleet.spend("a", 1, 1_000).await;
+        assert!(fleet.release(&["b"]).await.is_empty());
+        fleet.api.advance(Duration::from_secs(3_601));
+        assert_eq!(fleet.release(&["b"]).await, [a.session]);
+        assert_eq!(
+            fleet.transfers().await.last(),
+            Some(&("release".to_owned(), a.session, lent - 1_000))
+        );
+        // It is not counted any more, and is not lent anything.
+        let ask = Ask { session: a.session, lent, returned: 0, want: 1, waits: true };
+        let refused = fleet.app().ledger.ask(a.session, vec![(fleet.budget.clone(), ask)]).await;
+        assert_eq!(refused, Err(Unavailable));
+        // Its late usage counts, and if it lives after all it begins anew.
+        fleet.spend("a", 2, 500).await;
+        let again = fleet.join("a").await;
+        assert!(again.session > b.session);
+        assert_eq!(again.acknowledged, 2);
+    }
+
+    async fn nothing_is_lent_of_a_window_that_is_not_now(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let a = fleet.join("a").await.session;
+        for (offset_ms, lent) in [(0, true), (60_000, true), (30_000, false), (3_600_000, false), (-3_600_000, false)] {
+            let key = Key { window_start_ms: START_MS + offset_ms, ..fleet.budget.clone() };
+            let ask = Ask { session: a, lent: 0, returned: 0, want: 2_000_000_000, waits: true };
+            let answers = fleet.app().ledger.ask(a, vec![(key, ask)]).await.unwrap();
+            assert_eq!(answers[0].1.lent >= 2_000_000_000, lent, "{offset_ms}");
+        }
+        let unknown = Key { limit_id: "none".into(), window_start_ms: START_MS };
+        let ask = Ask { session: a, lent: 0, returned: 0, want: 1, waits: true };
+        let answers = fleet.app().ledger.ask(a, vec![(unknown, ask)]).await.unwrap();
+        assert_eq!(answers[0].1.lent, 0);
+    }
+
+    async fn many_who_ask_at_once_share_what_there_is(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let mut sessions = Vec::new();
+        for node in 0..8 {
+            sessions.push(fleet.join(&format!("n{node}")).await.session);
+        }
+        let asks = (0..200).map(|index: usize| {
+            let app = Arc::clone(fleet.app());
+            let (session, key) = (sessions[index % 8], fleet.budget.clone());
+            tokio::spawn(async move {
+                let ask = Ask { session, lent: 0, returned: 0, want: 500_000_000, waits: true };
+                app.ledger.ask(session, vec![(key, ask)]).await.unwrap()
+            })
+        });
+        for ask in asks.collect::<Vec<_>>() {
+            assert!(ask.await.unwrap()[0].1.committed <= BUDGET);
+        }
+        let rows: Vec<(i64,)> = {
+            let mut tx = fleet.app().db.begin_read().await.unwrap();
+            tx.query("SELECT lent - returned FROM holdings").fetch_all().await.unwrap()
+        };
+        assert_eq!(rows.iter().map(|(held,)| held).sum::<i64>(), BUDGET);
+    }
+
+    /// No edit of the configuration touches what is counted.
+    async fn a_limit_that_is_lowered_keeps_its_usage(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let a = fleet.join("a").await.session;
+        fleet.spend("a", 1, 12_000_000_000).await;
+        let teams = fleet.api.get("/api/governance/teams").await;
+        let id = teams.ok(200)["teams"][0]["id"].as_str().unwrap().to_owned();
+        let body = r#"{"budget": {"max_limit": 10, "reset_duration": "1m"}}"#;
+        let team = fleet.api.put(&format!("/api/governance/teams/{id}"), body).await;
+        let budget: &Value = &team.ok(200)["team"]["budgets"][0];
+        assert_eq!(budget["id"], fleet.budget.limit_id.as_str());
+        assert_eq!(budget["current_usage"], 12.0);
+        let answer = fleet.ask(a, [0, 0], 1).await;
+        assert_eq!((answer.posted, answer.tight), (12_000_000_000, true));
+        assert!(answer.lent < 12_000_000_000);
+    }
+
+    async fn what_becomes_of_a_limit_is_shown_in_its_three_parts(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let a = fleet.join("a").await.session;
+        let fresh = json!({
+            "limit": 16, "used": 0, "reserved": 0, "suspense": 0, "remaining": 16,
+            "resets_at": "2026-01-01T00:01:00.000Z",
+        });
+        assert_eq!(fleet.usage().await, fresh, "a standing lease that is not touched is not told");
+        let lent = fleet.ask(a, [0, 0], 4_000_000_000).await.lent;
+        assert_eq!(lent, 5_000_000_000);
+        fleet.spend("a", 1, 1_500_000_000).await;
+        let lives = json!({
+            "limit": 16, "used": 1.5, "reserved": 3.5, "suspense": 0, "remaining": 11,
+            "resets_at": "2026-01-01T00:01:00.000Z",
+        });
+        assert_eq!(fleet.usage().await, lives);
+        fleet.api.advance(Duration::from_secs(31));
+        let gone = json!({
+            "limit": 16, "used": 1.5, "reserved": 0, "suspense": 3.5, "remaining": 11,
+            "resets_at": "2026-01-01T00:01:00.000Z",
+        });
+        assert_eq!(fleet.usage().await, gone);
+        // It comes back.
+        fleet.join("a").await;
+        assert_eq!(fleet.usage().await, lives);
+        fleet.api.advance(Duration::from_secs(30));
+        assert_eq!(fleet.usage().await["remaining"], 16, "another window");
+    }
+
+    async fn an_administrator_releases_what_an_envoy_that_has_gone_holds(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let a = fleet.join("a").await.session;
+        fleet.ask(a, [0, 0], 4_000_000_000).await;
+        fleet.spend("a", 1, 1_500_000_000).await;
+        let path = format!("/api/governance/sessions/{a}/release");
+        assert_eq!(fleet.api.post(&path, "").await.problem(409), "");
+        assert_eq!(fleet.usage().await["reserved"], 3.5);
+        let listed = fleet.api.get("/api/governance/sessions").await;
+        assert_eq!(listed.ok(200)["sessions"][0]["state"], "connected");
+
+        fleet.api.advance(Duration::from_secs(31));
+        let listed = fleet.api.get("/api/governance/sessions").await;
+        let session = &listed.ok(200)["sessions"][0];
+        assert_eq!((&session["state"], &session["holds"]), (&json!("gone"), &json!(1)));
+        let released = fleet.api.post(&path, "").await;
+        assert_eq!(released.ok(200)["released"], 1);
+        let usage = fleet.usage().await;
+        assert_eq!((&usage["suspense"], &usage["remaining"]), (&json!(0), &json!(14.5)));
+        let mut tx = fleet.app().db.begin_read().await.unwrap();
+        let by: (String, i64, Option<String>) = tx
+            .query("SELECT kind, amount, actor FROM transfers ORDER BY id DESC LIMIT 1")
+            .fetch_one()
+            .await
+            .unwrap();
+        assert_eq!(by, ("release".into(), 3_500_000_000, Some("admin".into())));
+        drop(tx);
+        // Once is enough, and what it used all the same counts.
+        fleet.api.post(&path, "").await.problem(404);
+        fleet.api.post("/api/governance/sessions/x/release", "").await.problem(404);
+        fleet.spend("a", 2, 500_000_000).await;
+        assert_eq!(fleet.usage().await["used"], 2);
+    }
+
+    async fn an_envoy_whose_stream_is_open_cannot_be_released(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let a = fleet.join("a").await.session;
+        let seat = fleet.app().policy_sync.seat_for_tests(boot("a", "b"));
+        fleet.api.advance(Duration::from_hours(1));
+        let path = format!("/api/governance/sessions/{a}/release");
+        fleet.api.post(&path, "").await.problem(409);
+        drop(seat);
+        fleet.api.post(&path, "").await.ok(200);
+    }
+}

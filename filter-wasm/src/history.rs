@@ -1,0 +1,24 @@
+//! What this VM has seen of answers' lengths, for reservations.
+
+use std::cell::RefCell;
+
+use reeve_exchange::request::Plan;
+use reeve_exchange::response::Settlement;
+use reeve_policy::reservation::OutputHistory;
+
+thread_local! {
+    /// One per VM, and a VM has one thread.
+    static HISTORY: RefCell<OutputHistory> = RefCell::default();
+}
+
+/// The plan with a reservation of the size that was seen, where that is the setting.
+pub(crate) fn size(plan: Plan) -> Plan {
+    HISTORY.with_borrow(|history| plan.sized(history))
+}
+
+/// Learns from an answer.
+pub(crate) fn learn(plan: &Plan, settlement: &Settlement, now_ms: i64) {
+    if let Some((pair, tokens)) = plan.observed(settlement) {
+        HISTORY.with_borrow_mut(|history| history.observe(pair, tokens, now_ms));
+    }
+}

@@ -1,0 +1,147 @@
+//! Limits: this VM's [`Worker`] on the process's pools in shared data, and its questions to the control
+//! plane.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use prost::Message as _;
+use reeve_exchange::request::Reservation;
+use reeve_policy::lease::pools::{self, Of, Pools};
+use reeve_policy::lease::{LeaseId, Lent, Need, Pool, Refused, Taken, Tenure, Want, Worker};
+use reeve_proto::v1::{LeaseAsk, LeaseRequest, LeaseResponse};
+
+use crate::host;
+
+const SERVICE: &str = "reeve.v1.PolicySync";
+const METHOD: &str = "Lease";
+/// How long the control plane has to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may wait for others to return something, when a request waits for it.
+const PATIENCE_FOR_RETURNS_MS: u32 = 500;
+
+thread_local! {
+    /// One per VM, and a VM has one thread.
+    static WORKER: RefCell<Worker> = RefCell::default();
+}
+
+/// `limit/<id>` in shared data.
+#[derive(Debug, Clone, Copy)]
+struct Shared;
+
+impl Pools for Shared {
+    type Version = Option<u32>;
+
+    fn read(&self, limit_id: &str) -> Option<(Pool, Option<u32>)> {
+        let (bytes, version) = host::shared_get(&key(limit_id));
+        Some((Pool::from_bytes(&bytes?)?, version))
+    }
+
+    fn swap(&self, limit_id: &str, pool: Pool, version: Option<u32>) -> bool {
+        host::shared_swap(&key(limit_id), &pool.to_bytes(), version)
+    }
+}
+
+fn key(limit_id: &str) -> String {
+    format!("limit/{limit_id}")
+}
+
+/// Takes all reservations or none. `asked`: how often the request has asked for them.
+pub(crate) fn reserve_all(
+    tenure: Tenure,
+    reservations: &[Reservation],
+    asked: u32,
+    now_ms: i64,
+) -> Result<Vec<Taken>, Refused> {
+    let needs: Vec<Need<'_>> = reservations
+        .iter()
+        .map(|reservation| Need {
+            limit: &reservation.limit,
+            amount: reservation.amount,
+        })
+        .collect();
+    WORKER.with_borrow_mut(|worker| worker.reserve_all(&Shared, tenure, &needs, asked, now_ms))
+}
+
+/// Replaces a reservation by what was used.
+pub(crate) fn settle(limit_id: &str, lease: LeaseId, reserved: i64, used: i64) {
+    WORKER.with_borrow_mut(|worker| worker.settle(&Shared, limit_id, lease, reserved, used));
+}
+
+/// Gives back what was taken.
+pub(crate) fn give_back(reservations: &[Reservation], leases: &[LeaseId]) {
+    for (reservation, lease) in reservations.iter().zip(leases) {
+        settle(&reservation.limit.id, *lease, reservation.amount, 0);
+    }
+}
+
+/// What this VM does now and then; gives what the control plane is to be asked and told. `look`: something
+/// was recalled.
+pub(crate) fn tick(look: bool) -> Vec<Want> {
+    WORKER.with_borrow_mut(|worker| worker.tick(&Shared, look))
+}
+
+/// Others need what this process does not use. Leader only.
+pub(crate) fn recall(of: Of<'_>) -> Option<Want> {
+    WORKER.with_borrow_mut(|worker| worker.recall(&Shared, of))
+}
+
+/// Makes sure that a limit has a pool. Leader only; see `shared.rs`.
+pub(crate) fn create(limit_id: &str) {
+    if Shared.read(limit_id).is_none() {
+        host::shared_set(&key(limit_id), &Pool::default().to_bytes());
+    }
+}
+
+/// The session may use nothing of a limit in this window unasked. Leader only.
+pub(crate) fn withhold(limit_id: &str, lease: LeaseId) {
+    let pool = Pool::default().at(lease, 0);
+    host::shared_set(&key(limit_id), &pool.to_bytes());
+}
+
+/// Takes the control plane's word for what everyone else has used. Leader only.
+pub(crate) fn set_others(limit_id: &str, window_start_ms: i64, others: i64) {
+    pools::change(&Shared, limit_id, |pool| {
+        pool.with_others(window_start_ms, others)
+    });
+}
+
+/// Asks the control plane; the answer comes to the context that asks ([`on_answer`]). `None`: it could not
+/// be sent.
+pub(crate) fn ask(cluster: &str, wants: &[Want]) -> Option<u32> {
+    let waits = wants.iter().any(|want| want.waits);
+    let request = LeaseRequest {
+        session: wants.first()?.lease.session,
+        patience_ms: if waits { PATIENCE_FOR_RETURNS_MS } else { 0 },
+        asks: wants
+            .iter()
+            .map(|want| LeaseAsk {
+                limit_id: want.limit_id.clone(),
+                window_start_ms: want.lease.window_start_ms,
+                lent: want.lent,
+                returned: want.returned,
+                want: want.missing,
+            })
+            .collect(),
+    };
+    host::call(cluster, SERVICE, METHOD, &request.encode_to_vec(), PATIENCE)
+}
+
+/// Takes in what was answered. `Err`: it is no answer to `wants`.
+pub(crate) fn on_answer(wants: &[Want], bytes: &[u8], now_ms: i64) -> Result<(), String> {
+    let response = LeaseResponse::decode(bytes).map_err(|error| error.to_string())?;
+    if response.answers.len() != wants.len() {
+        return Err("another number of answers than of questions".into());
+    }
+    WORKER.with_borrow_mut(|worker| {
+        for (want, answer) in wants.iter().zip(&response.answers) {
+            let lent = Lent {
+                total: answer.lent,
+                tight: answer.tight,
+                posted: answer.posted,
+                committed: answer.committed,
+            };
+            worker.on_lent(&Shared, want, lent, now_ms);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,163 @@
+"""One limit, several Envoys: never more than the limit, whatever dies. Bounds: docs/limits.md."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+import raw
+
+from fleet import Fleet
+from llm import chat_body, denial
+from money import Price, nanos
+from stack import Stack
+from test_limits import LEVELS, MODEL, PARALLEL, TOKENS, Family, in_parallel, truth
+from waiting import eventually
+
+ENVOYS = 4
+
+
+@pytest.fixture(scope="module")
+def _fleet() -> Iterator[Fleet]:
+    with Stack("fleet") as stack:
+        stack.admin.enable_governance()
+        yield Fleet(stack, ENVOYS)
+
+
+@pytest.fixture
+def fleet(_fleet: Fleet) -> Fleet:
+    _fleet.stack.demo.reset()
+    return _fleet
+
+
+@pytest.fixture
+def price(fleet: Fleet) -> Price:
+    return fleet.stack.admin.price("openai", MODEL)
+
+
+def asking(key: str, delay_ms: int = 0) -> bytes:
+    """A request that costs a little more than a cent."""
+    headers = [
+        (b"x-bf-vk", key.encode()),
+        (b"x-demo-output-tokens", b"%d" % TOKENS),
+        (b"x-demo-delay-ms", b"%d" % delay_ms),
+    ]
+    return raw.request(headers=headers, body=body())
+
+
+def body() -> bytes:
+    return json.dumps(chat_body(MODEL, max_tokens=TOKENS)).encode()
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["fresh", "warm"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_500_requests_at_once_get_no_more_than_a_budget_for_ten(
+    fleet: Fleet, price: Price, level: str, warm: bool
+) -> None:
+    """R-40, R-41 on four Envoys of two workers each, at each level."""
+    stack = fleet.stack
+    room = 10 * price.cost(uncached=len(body()), output=TOKENS)
+    family = Family(stack, **{level: {"max_limit": room / 10**9, "reset_duration": "1M"}})
+    key = fleet.await_key(family.key)
+    if warm:
+        for caller in fleet.callers(key):
+            assert caller.chat(MODEL, max_tokens=1, x_demo_output_tokens="1").status_code == 200
+    before = stack.demo.requests()
+    statuses = Counter(fleet.exchange_at_once(asking(key.value, delay_ms=500), 500))
+    assert set(statuses) == {200, 402}
+    served = stack.demo.requests() - before
+    assert statuses[200] == served <= 10
+    # What the others held ready was called back for those that came: but for fractions, all is spent.
+    assert served >= 9
+    records = stack.admin.usage(key.id, stack.demo.requests())
+    assert sum(record.cost for record in records) == truth(stack, price) <= room
+
+    def charged() -> bool:
+        assert family.used() == dict.fromkeys(LEVELS, truth(stack, price))
+        return True
+
+    eventually(charged, 5, "the charges at every level")
+
+
+def test_exactly_as_many_requests_as_the_limit_are_admitted_by_the_whole_fleet(
+    fleet: Fleet,
+) -> None:
+    key = fleet.key(rate_limit={"request_max_limit": 100, "request_reset_duration": "1h"})
+    callers = fleet.callers(key)
+    turn = itertools.cycle(callers)
+    answers = in_parallel(240, lambda: next(turn).chat(MODEL))
+    assert {answer.status_code for answer in answers} == {200, 429}
+    # A request that came while another held the last one may have been refused for it; so each asks on.
+    more = [[caller.chat(MODEL).status_code for _ in range(5)] for caller in callers]
+    admitted = [answer.status_code for answer in answers].count(200) + sum(
+        statuses.count(200) for statuses in more
+    )
+    assert admitted == fleet.stack.demo.requests() == 100
+    for caller in callers:
+        refused = caller.chat(MODEL)
+        assert denial(refused) == (429, "request_limited")
+        assert (refused.json()["used"], refused.json()["limit"]) == (100, 100)
+
+
+def test_what_one_envoy_holds_is_there_for_another_within_the_request_that_needs_it(
+    fleet: Fleet,
+) -> None:
+    """Nobody is refused for what is only held: three quarters of a limit stand ready elsewhere."""
+    key = fleet.key(rate_limit={"request_max_limit": 64, "request_reset_duration": "1h"})
+    one, *others = fleet.callers(key)
+    for caller in others:
+        assert caller.chat(MODEL).status_code == 200
+    statuses = [one.chat(MODEL).status_code for _ in range(62)]
+    assert statuses == [200] * 61 + [429]
+
+
+def test_a_token_limit_is_overrun_by_no_more_than_what_is_in_flight(fleet: Fleet) -> None:
+    """Tokens are known when they are used: the bound is the limit and the requests of one moment."""
+    limit = {"token_max_limit": 10_000, "token_reset_duration": "1h"}
+    key = fleet.key(rate_limit=limit)
+    callers = itertools.cycle(fleet.callers(key))
+
+    def call() -> httpx.Response:
+        return next(callers).chat(MODEL, max_tokens=TOKENS, x_demo_output_tokens=str(TOKENS))
+
+    answers = in_parallel(100, call)
+    assert {answer.status_code for answer in answers} == {200, 429}
+    served = fleet.stack.demo.served(MODEL)
+    used = served["input_tokens"] + served["output_tokens"]
+    one = used // served["requests"]
+    assert 10_000 - one < used <= 10_000 + PARALLEL * one
+
+    def counted() -> bool:
+        return fleet.stack.admin.key(key.id)["rate_limit"]["token_current_usage"] == used
+
+    eventually(counted, 5, "the tokens in the ledger")
+    # From then on nobody is admitted.
+    assert {call().status_code for _ in range(8)} == {429}
+
+
+def test_a_limit_of_the_team_is_one_for_all_its_keys_on_all_envoys(
+    fleet: Fleet, price: Price
+) -> None:
+    stack = fleet.stack
+    room = 5 * price.cost(uncached=len(body()), output=TOKENS)
+    budget = {"max_limit": room / 10**9, "reset_duration": "1M"}
+    team = stack.admin.create_team(name=stack.unique("team"), budget=budget)
+    keys = [fleet.key(team_id=team["id"]) for _ in fleet.ports]
+    requests = dict(zip(fleet.ports, keys))
+    answers = fleet.on_each(
+        lambda port: raw.exchange_at_once(port, asking(requests[port].value), 25)
+    )
+    statuses = Counter(answer.status for of_one in answers for answer in of_one)
+    assert set(statuses) == {200, 402} and 4 <= statuses[200] <= 5
+
+    def charged() -> bool:
+        (of_team,) = stack.admin.team(team["id"])["budgets"]
+        assert nanos(of_team["current_usage"]) == truth(stack, price) <= room
+        return True
+
+    eventually(charged, 5, "the team's budget")
