@@ -116,6 +116,13 @@ def test_what_one_envoy_holds_is_there_for_another_within_the_request_that_needs
     assert statuses == [200] * 61 + [429]
 
 
+def test_what_stands_ready_where_nobody_asks_is_there_for_another_too(fleet: Fleet) -> None:
+    """Envoys that have never seen the key hold a standing lease of its limit all the same."""
+    key = fleet.key(rate_limit={"request_max_limit": 64, "request_reset_duration": "1h"})
+    one = fleet.callers(key)[0]
+    assert [one.chat(MODEL).status_code for _ in range(65)] == [200] * 64 + [429]
+
+
 def test_a_token_limit_is_overrun_by_no_more_than_what_is_in_flight(fleet: Fleet) -> None:
     """Tokens are known when they are used: the bound is the limit and the requests of one moment."""
     limit = {"token_max_limit": 10_000, "token_reset_duration": "1h"}

@@ -155,7 +155,9 @@ impl Books {
                     holding,
                 });
                 let before = before.unwrap_or_default();
-                is_freed |= holding.unspent() < before.unspent();
+                // A standing lease that comes back unused was never a holding before.
+                is_freed |=
+                    holding.unspent() < before.unspent() || holding.returned > before.returned;
                 let (back, actor) = match self.released.get(&session) {
                     Some(actor) => (Kind::Release, *actor),
                     None => (Kind::Return, None),

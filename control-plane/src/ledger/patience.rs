@@ -22,12 +22,14 @@ impl Ledger {
         let deadline = Instant::now() + patience;
         let mut freed = self.freed.subscribe();
         let mut answers = self.ask(session, asks.clone()).await?;
-        while answers.iter().any(|(_, answer)| answer.recall) {
-            if timeout_at(deadline, freed.changed()).await.is_err() {
-                break;
+        let mut is_last = false;
+        while !is_last && answers.iter().any(|(_, answer)| answer.recall) {
+            // The last time without having heard of anything: another replica may have.
+            is_last = timeout_at(deadline, freed.changed()).await.is_err();
+            if !is_last {
+                sleep(PAUSE).await;
+                freed.mark_unchanged();
             }
-            sleep(PAUSE).await;
-            freed.mark_unchanged();
             let asks = asks.iter().zip(&answers);
             let asks = asks.map(|((key, ask), (_, answer))| (key.clone(), missing(*ask, answer)));
             answers = self.ask(session, asks.collect()).await?;

@@ -93,6 +93,12 @@ impl Fleet {
         budget["usage"].clone()
     }
 
+    async fn change_schema(&self, statement: &'static str) {
+        let mut tx = self.app().db.begin_write().await.unwrap();
+        tx.query(statement).execute().await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// What administrators did: kind, amount, who.
     async fn transfers_by_hand(&self) -> Vec<(String, i64, Option<String>)> {
         let mut tx = self.app().db.begin_read().await.unwrap();
@@ -283,6 +289,69 @@ on_every_database! {
     }
 
     /// No edit of the configuration touches what is counted.
+    async fn two_replicas_on_one_database_lend_no_more_together(db: Db) {
+        let fleet = Fleet::new(db.clone()).await;
+        let other = Api::new(db).await;
+        let ledgers = [&fleet.app().ledger, &other.app.ledger];
+        let mut lent = [0; 2];
+        let mut sessions = [0; 2];
+        for (index, node) in ["a", "b"].into_iter().enumerate() {
+            sessions[index] = ledgers[index].join(boot(node, "b")).await.unwrap().session;
+        }
+        // Each replica has the accounts in memory, and the other changes them under it.
+        for round in 0..40 {
+            let index = round % 2;
+            let session = sessions[index];
+            let ask = Ask { session, lent: lent[index], returned: 0, want: 700_000_000, waits: true };
+            let asks = vec![(fleet.budget.clone(), ask)];
+            let answers = ledgers[index].ask(session, asks).await.unwrap();
+            lent[index] = answers[0].1.lent;
+            assert!(answers[0].1.committed <= BUDGET);
+            assert!(lent[0] + lent[1] <= BUDGET, "{lent:?}");
+        }
+        assert!(lent[0] + lent[1] > BUDGET - 2 * 700_000_000, "{lent:?}");
+    }
+
+    async fn a_database_that_cannot_be_written_refuses_who_waits_and_keeps_what_was_used(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let a = fleet.join("a").await.session;
+        let of_a = fleet.ask(a, [0, 0], 0).await.lent;
+        // As if the disk were full.
+        fleet.change_schema("ALTER TABLE holdings RENAME TO nowhere").await;
+        let ask = Ask { session: a, lent: of_a, returned: 0, want: 1, waits: true };
+        let refused = fleet.app().ledger.ask(a, vec![(fleet.budget.clone(), ask)]).await;
+        assert_eq!(refused, Err(Unavailable), "nobody is held up");
+        let app = Arc::clone(fleet.app());
+        let record = UsageRecord {
+            charges: vec![charge(&fleet.budget.limit_id, START_MS, 77)],
+            ..record(1)
+        };
+        let posting =
+            tokio::spawn(async move { app.ledger.post(boot("a", "b"), vec![record]).await });
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        assert!(!posting.is_finished(), "nothing is acknowledged that is not stored");
+        fleet.change_schema("ALTER TABLE nowhere RENAME TO holdings").await;
+        assert_eq!(posting.await.unwrap().unwrap().acknowledged, 1);
+        assert_eq!(fleet.ask(a, [of_a, 0], 0).await.posted, 77, "once");
+    }
+
+    async fn an_answer_is_held_back_until_others_have_returned_what_is_needed(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let (a, b) = (fleet.join("a").await, fleet.join("b").await);
+        let of_a = standing(BUDGET, a.standing_divisor);
+        let of_b = standing(BUDGET, b.standing_divisor);
+        let app = Arc::clone(fleet.app());
+        let (session, key, want) = (a.session, fleet.budget.clone(), BUDGET - of_a);
+        let waiting = tokio::spawn(async move {
+            let ask = Ask { session, lent: of_a, returned: 0, want, waits: true };
+            app.ledger.ask_patiently(session, vec![(key, ask)], Duration::from_secs(20)).await
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished());
+        fleet.ask(b.session, [of_b, of_b], 0).await;
+        assert_eq!(waiting.await.unwrap().unwrap()[0].1.lent, BUDGET);
+    }
+
     async fn a_limit_that_is_lowered_keeps_its_usage(db: Db) {
         let fleet = Fleet::new(db).await;
         let a = fleet.join("a").await.session;
