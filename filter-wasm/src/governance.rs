@@ -42,6 +42,8 @@ pub(crate) struct Governance {
     request_id: Vec<u8>,
     /// Where limits are asked for.
     policy_cluster: Rc<str>,
+    /// How long the control plane may be silent, milliseconds.
+    max_silence_ms: i64,
 }
 
 #[derive(Debug)]
@@ -69,12 +71,13 @@ struct Asking {
 }
 
 impl Governance {
-    pub(crate) const fn new(policy_cluster: Rc<str>) -> Self {
+    pub(crate) const fn new(policy_cluster: Rc<str>, max_silence_ms: i64) -> Self {
         Self {
             state: State::Idle,
             dialect: WireFormat::OpenAi,
             request_id: Vec::new(),
             policy_cluster,
+            max_silence_ms,
         }
     }
 
@@ -113,6 +116,9 @@ impl Governance {
 
     /// Reserves and sends, or asks for what is missing, or refuses.
     fn go_on(&mut self, plan: Plan, size: usize, asked: u32, now_ms: i64) -> Action {
+        if POLICY.with(|policy| policy.is_stale(now_ms, self.max_silence_ms)) {
+            return self.refuse(&Denial::PolicyStale);
+        }
         if !outbox::has_room() {
             return self.refuse(&Denial::UsageBacklogFull);
         }

@@ -41,7 +41,7 @@ impl PolicyCache {
     /// Forgets everything if the policy has changed. Call once per request, before judging it.
     pub(crate) fn refresh(&self) {
         let now = Version::read().unwrap_or_default();
-        if self.version.replace(now) != now {
+        if !self.version.replace(now).is_same_policy(now) {
             self.settings.take();
             self.keys.take();
             self.owners.take();
@@ -52,6 +52,11 @@ impl PolicyCache {
     /// Under which this process holds leases.
     pub(crate) fn tenure(&self) -> Tenure {
         self.version.get().tenure
+    }
+
+    /// Has the control plane been silent for so long that what it says may not hold any more?
+    pub(crate) fn is_stale(&self, now_ms: i64, most_ms: i64) -> bool {
+        self.version.get().is_silent(now_ms, most_ms)
     }
 
     fn look_up<M, T>(&self, known: &RefCell<HashMap<String, Rc<T>>>, key: String) -> Option<Rc<T>>

@@ -1,6 +1,7 @@
 //! The root context: which role this is, and its ticks.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -132,8 +133,12 @@ impl RootContext for Root {
             Some(Role::Attempt) => Some(Box::new(Attempt)),
             // Without a role nothing was configured; judging is the safe thing to do.
             Some(Role::Governance | Role::Sync) | None => {
-                let cluster = self.sync.as_ref().map(Sync::cluster).unwrap_or_default();
-                Some(Box::new(Governance::new(cluster)))
+                // Not configured: no control plane, and none that could be heard.
+                let (cluster, max_silence_ms) = self.sync.as_ref().map_or_else(
+                    || (Rc::default(), 0),
+                    |sync| (sync.cluster(), sync.max_silence_ms()),
+                );
+                Some(Box::new(Governance::new(cluster, max_silence_ms)))
             }
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Version {
     pub(crate) incoming: u64,
     /// Under which this process holds leases.
     pub(crate) tenure: Tenure,
+    /// When the control plane was last heard; milliseconds since the Unix epoch, to the second.
+    pub(crate) heard_ms: i64,
 }
 
 impl Version {
@@ -56,6 +58,7 @@ impl Version {
                 session: words.next()?.cast_signed(),
                 divisor: u32::try_from(words.next()?).ok()?,
             },
+            heard_ms: words.next()?.cast_signed(),
         })
     }
 
@@ -66,9 +69,39 @@ impl Version {
             self.incoming,
             self.tenure.session.cast_unsigned(),
             u64::from(self.tenure.divisor),
+            self.heard_ms.cast_unsigned(),
         ];
         let words = words.map(u64::to_le_bytes);
         host::shared_set(VERSION, words.as_flattened());
+    }
+
+    /// The control plane is heard. Leader only.
+    pub(crate) fn hear(now_ms: i64) {
+        const EVERY_MS: i64 = 1_000;
+        let current = Self::read().unwrap_or_default();
+        let age_ms = now_ms.saturating_sub(current.heard_ms);
+        // A clock that was set back makes it new, too.
+        if !(0..EVERY_MS).contains(&age_ms) {
+            Self {
+                heard_ms: now_ms,
+                ..current
+            }
+            .write();
+        }
+    }
+
+    /// Has the control plane been silent for longer than this?
+    pub(crate) const fn is_silent(self, now_ms: i64, most_ms: i64) -> bool {
+        now_ms.saturating_sub(self.heard_ms) > most_ms
+    }
+
+    /// The same policy, whenever it was heard.
+    pub(crate) const fn is_same_policy(self, other: Self) -> bool {
+        self.epoch == other.epoch
+            && self.number == other.number
+            && self.incoming == other.incoming
+            && self.tenure.session == other.tenure.session
+            && self.tenure.divisor == other.tenure.divisor
     }
 
     /// Is there a whole policy to decide by?

@@ -92,6 +92,11 @@ impl Sync {
         Rc::clone(&self.config.policy_cluster)
     }
 
+    /// How long the control plane may be silent, milliseconds.
+    pub(crate) fn max_silence_ms(&self) -> i64 {
+        i64::from(self.config.max_silence_s).saturating_mul(1_000)
+    }
+
     /// Does what is due. `true`: this context has just become the leader.
     pub(crate) fn tick(&mut self, now_ms: i64) -> bool {
         if !self.lease.hold(now_ms) {
@@ -187,6 +192,7 @@ impl Sync {
             return;
         };
         stream.heard_at_ms = now_ms;
+        Version::hear(now_ms);
         let kind = match ControlMessage::decode(bytes.as_slice()) {
             Ok(message) => message.kind,
             Err(error) => {

@@ -6,6 +6,7 @@ Fault rows F-01 to F-14 as far as limits go; what is held by whom: docs/limits.m
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -127,3 +128,28 @@ def test_no_death_and_no_silence_overspends_a_budget(new_stack) -> None:
     # All but what the killed one held is spent, and what it had served and not reported.
     unreported = truth(stack, price) - spent
     assert unreported <= room - spent
+
+
+def test_an_envoy_that_hears_nothing_for_too_long_refuses_until_it_does(new_stack) -> None:
+    """What it holds is lent to others an hour later; by then it must have stopped for long."""
+
+    def impatient(bootstrap: dict) -> None:
+        text = json.dumps(bootstrap)
+        text = text.replace('{\\"node_id', '{\\"max_silence_s\\":3,\\"node_id')
+        assert text.count("max_silence_s") >= 2
+        bootstrap.update(json.loads(text))
+
+    stack = new_stack(edit_bootstrap=impatient)
+    key = stack.key(budget={"max_limit": 100, "reset_duration": "1M"})
+    caller = stack.caller(key.value)
+    stays(lambda: caller.chat(MODEL).status_code == 200, 4, "service by a control plane that beats")
+    stack.control_plane.suspend()
+    assert caller.chat(MODEL).status_code == 200, "a moment is no silence"
+    eventually(lambda: caller.chat(MODEL).status_code == 503, 5, "the end of service")
+    assert denial(caller.chat(MODEL)) == (503, "policy_stale")
+    # A process that sleeps has heard nothing either, and knows before anybody tells it.
+    stack.envoy.suspend()
+    stack.envoy.resume()
+    assert denial(caller.chat(MODEL)) == (503, "policy_stale")
+    stack.control_plane.resume()
+    eventually(lambda: caller.chat(MODEL).status_code == 200, 10, "service again")

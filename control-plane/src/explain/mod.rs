@@ -82,7 +82,7 @@ impl Step {
     fn of(denial: &Denial, has_body: bool) -> Self {
         match denial {
             Denial::Unserved(_) if has_body => Self::Access,
-            Denial::PolicyUnavailable => Self::Policy,
+            Denial::PolicyUnavailable | Denial::PolicyStale => Self::Policy,
             Denial::RequiredHeaders { .. } => Self::RequiredHeaders,
             Denial::AmbiguousCredentials
             | Denial::VirtualKeyRequired

@@ -1,8 +1,8 @@
 //! What sessions that are over still hold. Nobody can know whether a process that was killed had used it,
 //! so it counts as if it were; after an hour it is available again.
 //!
-//! A process that lives behind a cut connection for longer than that can still spend what is released here:
-//! nothing stops a filter that has not heard of us yet (docs/limits.md).
+//! A filter that has not heard of us for a quarter of that time refuses requests (`max_silence_s` of its
+//! configuration), so that what is released here is not used there.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,6 +17,8 @@ pub enum Denial {
     Unserved(Unserved),
     /// No policy has reached this Envoy yet, or what has is not whole.
     PolicyUnavailable,
+    /// The control plane has been silent for so long that what it said may not hold any more.
+    PolicyStale,
     /// Too little is held here of a limit, and the control plane does not answer.
     LimitsUnavailable,
     /// So much usage waits to be reported that no more can be kept; see `filter-wasm/src/outbox.rs`.

@@ -78,7 +78,10 @@ pub fn render(denial: &Denial, dialect: WireFormat, request_id: &[u8], now_ms: i
                 now_ms,
             ));
         }
-        Denial::PolicyUnavailable | Denial::LimitsUnavailable | Denial::UsageBacklogFull => {
+        Denial::PolicyUnavailable
+        | Denial::PolicyStale
+        | Denial::LimitsUnavailable
+        | Denial::UsageBacklogFull => {
             headers.push(("retry-after", "1".to_owned()));
         }
         _ => {}
@@ -115,7 +118,10 @@ const fn status(denial: &Denial) -> u16 {
             Metric::Cost => 402,
             Metric::Requests | Metric::Tokens => 429,
         },
-        Denial::PolicyUnavailable | Denial::LimitsUnavailable | Denial::UsageBacklogFull => 503,
+        Denial::PolicyUnavailable
+        | Denial::PolicyStale
+        | Denial::LimitsUnavailable
+        | Denial::UsageBacklogFull => 503,
     }
 }
 
@@ -126,6 +132,7 @@ pub const fn kind(denial: &Denial) -> &'static str {
         Denial::MethodNotAllowed { .. } => "method_not_allowed",
         Denial::Unserved(_) => "api_not_served",
         Denial::PolicyUnavailable => "policy_unavailable",
+        Denial::PolicyStale => "policy_stale",
         Denial::LimitsUnavailable => "limits_unavailable",
         Denial::UsageBacklogFull => "usage_backlog_full",
         Denial::RequiredHeaders { missing, .. } => {
@@ -161,6 +168,9 @@ pub fn message(denial: &Denial) -> String {
         Denial::NotFound => "no such API: see the list of endpoints in the documentation".into(),
         Denial::MethodNotAllowed { allow } => format!("this API answers {allow} only"),
         Denial::Unserved(unserved) => unserved.reason().into(),
+        Denial::PolicyStale => {
+            "this gateway has not heard of its control plane for too long: try again later".into()
+        }
         Denial::PolicyUnavailable => {
             "no policy has reached this gateway yet: try again in a moment".into()
         }
