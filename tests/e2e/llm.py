@@ -18,8 +18,10 @@ def chat_body(model: str = "openai/gpt-4o", text: str = "Hello", **fields: Any) 
 
 
 # Every call is on a connection of its own, so that Envoy spreads them over its workers. One client
-# for all, because making one costs more than a whole exchange.
+# for all, because making one costs more than a whole exchange. It says that it will close: its pool
+# offers a connection that rests to one thread while another closes it.
 _client = httpx.Client(
+    headers={"connection": "close"},
     limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
     timeout=20,
     trust_env=False,
