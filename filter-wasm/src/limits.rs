@@ -8,7 +8,7 @@ use prost::Message as _;
 use reeve_exchange::request::Reservation;
 use reeve_policy::lease::pools::{self, Of, Pools};
 use reeve_policy::lease::{LeaseId, Lent, Need, Pool, Refused, Taken, Tenure, Want, Worker};
-use reeve_proto::v1::{LeaseAsk, LeaseRequest, LeaseResponse};
+use reeve_proto::v1::{LeaseAnswer, LeaseAsk, LeaseRequest, LeaseResponse};
 
 use crate::host;
 
@@ -129,11 +129,15 @@ pub(crate) fn ask(cluster: &str, wants: &[Want]) -> Option<u32> {
 /// Takes in what was answered. `Err`: it is no answer to `wants`.
 pub(crate) fn on_answer(wants: &[Want], bytes: &[u8], now_ms: i64) -> Result<(), String> {
     let response = LeaseResponse::decode(bytes).map_err(|error| error.to_string())?;
-    if response.answers.len() != wants.len() {
-        return Err("another number of answers than of questions".into());
+    let is_answer = |(want, answer): (&Want, &LeaseAnswer)| {
+        want.limit_id == answer.limit_id && want.lease.window_start_ms == answer.window_start_ms
+    };
+    let pairs = || wants.iter().zip(&response.answers);
+    if response.answers.len() != wants.len() || !pairs().all(is_answer) {
+        return Err("it answers other questions".into());
     }
     WORKER.with_borrow_mut(|worker| {
-        for (want, answer) in wants.iter().zip(&response.answers) {
+        for (want, answer) in pairs() {
             let lent = Lent {
                 total: answer.lent,
                 tight: answer.tight,

@@ -46,7 +46,6 @@ pub(super) fn answer((key, answer): (Key, Answer)) -> LeaseAnswer {
         window_start_ms: key.window_start_ms,
         lent: answer.lent,
         tight: answer.tight,
-        recalled: answer.recall,
         posted: answer.posted,
         committed: answer.committed,
     }

@@ -47,15 +47,11 @@ pub struct LeaseAnswer {
     /// Little is left of the limit: hold nothing that is not needed at once, and give the rest back.
     #[prost(bool, tag = "4")]
     pub tight: bool,
-    /// Less was lent than wanted, and others hold something that they were asked to give back: it is worth
-    /// asking again soon.
-    #[prost(bool, tag = "5")]
-    pub recalled: bool,
     /// Used by all sessions in the window.
-    #[prost(int64, tag = "6")]
+    #[prost(int64, tag = "5")]
     pub posted: i64,
     /// What counts against the limit: used, or lent and not given back.
-    #[prost(int64, tag = "7")]
+    #[prost(int64, tag = "6")]
     pub committed: i64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
