@@ -47,6 +47,12 @@ pub enum Error {
     /// The state of things forbids it.
     #[error(transparent)]
     Conflict(Invalid),
+    /// The key of a request that was done came with another one.
+    #[error(
+        "this `Idempotency-Key` was used for another request; send the same request again, or take a new \
+         key"
+    )]
+    IdempotencyKeyReused,
     /// The body is larger than is accepted.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
@@ -99,6 +105,11 @@ impl Error {
                 "Method not allowed",
             ),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "Idempotency key reused",
+            ),
             Self::TooLarge { .. } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "payload-too-large",

@@ -60,7 +60,10 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .merge(usage::routes::routes())
         // /api/governance/sessions, /{id}/release
         .merge(ledger::routes::routes())
+        // /api/governance/limits/{id}/top-up, /reset
         .merge(ledger::limit_routes::routes())
+        // /api/governance/limits/{id}/override, /virtual-keys/{id}/budgets/{budget_id}/override
+        .merge(ledger::override_routes::routes())
         // /api/governance/coverage
         .merge(coverage::routes::routes())
         // /api/governance/explain

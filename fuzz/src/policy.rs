@@ -153,6 +153,7 @@ fn limit(id: &str, metric: Metric) -> Limit {
         anchor_ms: 0,
         alignment: Alignment::Rolling,
         open: None,
+        raised_by: None,
     }
 }
 

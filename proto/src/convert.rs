@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use reeve_policy::access::{ModelList, ModelListError};
 use reeve_policy::calendar::{Alignment, Boundaries, Calendar};
-use reeve_policy::limit::{Limit, Metric};
+use reeve_policy::limit::{Limit, Metric, Override};
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::period::{Period, PeriodError, Unit, Window};
 use reeve_policy::required_headers::{RequiredHeader, RequiredHeaderError};
@@ -333,6 +333,7 @@ impl TryFrom<v1::Limit> for Limit {
             message.boundaries_ms,
         )?;
         let open = message.open.map(window).transpose()?;
+        let raised_by = message.raised_by.map(Override::try_from).transpose()?;
         Ok(Self {
             id: present("id", message.id)?,
             metric,
@@ -341,7 +342,41 @@ impl TryFrom<v1::Limit> for Limit {
             anchor_ms: message.anchor_ms,
             alignment,
             open,
+            raised_by,
         })
+    }
+}
+
+impl TryFrom<v1::LimitOverride> for Override {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::LimitOverride) -> Result<Self, ConvertError> {
+        let v1::LimitOverride {
+            amount,
+            from_ms,
+            until_ms,
+            cycles,
+        } = message;
+        if from_ms >= until_ms {
+            return Err(ConvertError::new("raised_by.until_ms", Problem::Disorder));
+        }
+        Ok(Self {
+            amount: not_negative("raised_by.amount", amount)?,
+            from_ms,
+            until_ms,
+            cycles: (cycles > 0).then_some(cycles),
+        })
+    }
+}
+
+impl From<Override> for v1::LimitOverride {
+    fn from(raised_by: Override) -> Self {
+        Self {
+            amount: raised_by.amount,
+            from_ms: raised_by.from_ms,
+            until_ms: raised_by.until_ms,
+            cycles: raised_by.cycles.unwrap_or_default(),
+        }
     }
 }
 
@@ -402,6 +437,7 @@ impl v1::Limit {
             open: limit
                 .open
                 .map(|Window { start_ms, end_ms }| v1::Window { start_ms, end_ms }),
+            raised_by: limit.raised_by.map(v1::LimitOverride::from),
         }
     }
 }

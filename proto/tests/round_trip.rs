@@ -10,7 +10,7 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 use reeve_policy::calendar::{Alignment, Boundaries, Calendar};
-use reeve_policy::limit::{Limit, Metric};
+use reeve_policy::limit::{Limit, Metric, Override};
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::period::{Period, Unit, Window};
 use reeve_policy::price::Price;
@@ -65,6 +65,15 @@ fn any_window() -> impl Strategy<Value = Window> {
     })
 }
 
+fn any_raise() -> impl Strategy<Value = Override> {
+    (any_window(), 0i64.., option::of(1u32..)).prop_map(|(window, amount, cycles)| Override {
+        amount,
+        from_ms: window.start_ms,
+        until_ms: window.end_ms,
+        cycles,
+    })
+}
+
 prop_compose! {
     fn any_limit()(
         id in "[a-z0-9-]{1,12}",
@@ -74,8 +83,9 @@ prop_compose! {
         anchor_ms in any::<i64>(),
         alignment in any_alignment(),
         open in option::of(any_window()),
+        raised_by in option::of(any_raise()),
     ) -> Limit {
-        Limit { id, metric, max, period, anchor_ms, alignment, open }
+        Limit { id, metric, max, period, anchor_ms, alignment, open, raised_by }
     }
 }
 
@@ -179,6 +189,7 @@ fn limit() -> v1::Limit {
         quarter_start_month: 0,
         boundaries_ms: Vec::new(),
         open: None,
+        raised_by: None,
     }
 }
 
@@ -223,6 +234,7 @@ fn a_virtual_key_is_read_with_all_that_it_may_do() {
         anchor_ms: 1_700_000_000_000,
         alignment: Alignment::utc(),
         open: None,
+        raised_by: None,
     };
     assert_eq!(key.limits, std::slice::from_ref(&expected));
     let config = key.provider_config("openai").unwrap();
@@ -282,6 +294,10 @@ fn an_error_names_the_field_by_its_path() {
         ),
         "provider_configs[0].limits[0].period: must be at least `1s` and at most 100 years"
     );
+    let over_at_once = |key: &mut v1::VirtualKey| {
+        key.limits[0].raised_by = Some(v1::LimitOverride::default());
+    };
+    assert!(refused(over_at_once).starts_with("limits[0].raised_by.until_ms: "));
     assert_eq!(
         refused(|key| key.provider_configs[0].provider.clear()),
         "provider_configs[0].provider: is missing"

@@ -367,6 +367,48 @@ def test_an_exchange_costs_what_was_in_force_when_it_began(stack: Stack) -> None
     stack.admin.delete(f"/api/models/openai/{model}")
 
 
+def test_an_override_admits_what_is_larger_than_the_configured_limit(stack: Stack) -> None:
+    key = stack.key(budget={"max_limit": 0.005, "reset_duration": "1M"})
+    (budget,) = key.made["budgets"]
+    path = f"/api/governance/virtual-keys/{key.id}/budgets/{budget['id']}/override"
+    assert denial(spend(stack, key)) == (402, "budget_exceeded")
+    told = stack.admin.put(path, {"amount": 0.02, "mode": "forever"})
+    assert nanos(told["effective_max_limit"]) == nanos(told["budget"]["usage"]["limit"]) == 25_000_000
+    # The override is in force in Envoy when it is answered.
+    served = spend(stack, key)
+    assert (served.status_code, served.headers["x-reeve-budget-limit"]) == (200, "0.025")
+    assert spend(stack, key).status_code == 200
+    refused = spend(stack, key)
+    assert (denial(refused), refused.json()["limit"]) == ((402, "budget_exceeded"), 25_000_000)
+    stack.admin.delete(path)
+    refused = spend(stack, key)
+    assert (denial(refused), refused.json()["limit"]) == ((402, "budget_exceeded"), 5_000_000)
+    assert stack.demo.requests() == 2
+
+
+def test_an_override_for_one_window_lapses_when_that_is_over(stack: Stack) -> None:
+    key = stack.key(rate_limit={"request_max_limit": 1, "request_reset_duration": "5s"})
+    (limit,) = stack.admin.key(key.id)["rate_limits"]
+    path = f"/api/governance/limits/{limit['id']}/override"
+    caller = stack.caller(key.value)
+
+    def statuses() -> list[int]:
+        return [caller.chat(MODEL).status_code for _ in range(4)]
+
+    def at_the_start_of_a_window() -> str:
+        eventually(lambda: caller.chat(MODEL).status_code == 429, 10, "the end of the limit")
+        eventually(lambda: caller.chat(MODEL).status_code == 200, 10, "a new window")
+        return stack.admin.key(key.id)["rate_limits"][0]["last_reset"]
+
+    window = at_the_start_of_a_window()
+    stack.admin.put(path, {"amount": 2, "mode": "cycles", "cycles": 1})
+    assert statuses() == [200, 200, 429, 429]
+    assert at_the_start_of_a_window() > window
+    assert statuses() == [429] * 4
+    (limit,) = stack.admin.key(key.id)["rate_limits"]
+    assert (limit["usage"]["limit"], limit["override_mode"]) == (1, None)
+
+
 def test_a_top_up_and_a_reset_let_requests_through_and_leave_what_was_used(
     stack: Stack, price: Price
 ) -> None:

@@ -204,8 +204,8 @@ fn planned(plan: Plan) -> Planned {
 }
 
 /// Is there room for a reservation?
-pub fn room(reservation: &Reservation, usage: Use) -> Room {
-    let max = usage.max(&reservation.limit);
+pub fn room(reservation: &Reservation, usage: Use, now_ms: i64) -> Room {
+    let max = usage.max(&reservation.limit, now_ms);
     let fits = |committed: i64| committed.saturating_add(reservation.amount) <= max;
     if reservation.amount == 0 || fits(usage.committed()) {
         Room::Yes
@@ -219,6 +219,7 @@ pub fn room(reservation: &Reservation, usage: Use) -> Room {
 /// The refusal when there is none.
 pub fn refuse(reservation: &Reservation, usage: Use, now_ms: i64) -> Denial {
     reservation.denial(Exceeded {
+        max: usage.max(&reservation.limit, now_ms),
         used: usage.committed(),
         reserved: usage.reserved.saturating_add(usage.suspense),
         resets_at_ms: reservation.limit.window(now_ms).end_ms,

@@ -275,7 +275,7 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
             for reservation in &plan.reservations {
                 let limit = &reservation.limit;
                 let used = usage.of(&limit.id);
-                let room = room(reservation, used);
+                let room = room(reservation, used, now_ms);
                 match room {
                     Room::IfReturned if decision == "forward" => decision = "depends",
                     Room::Yes | Room::IfReturned => {}

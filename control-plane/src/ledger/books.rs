@@ -95,10 +95,9 @@ impl Books {
         key: &Key,
         change: impl FnOnce(&mut Account, Terms<'_>) -> T,
     ) -> Result<T, Error> {
-        let base = self
-            .limit(tx, &key.limit_id)
-            .await?
-            .map_or(0, |limit| limit.max);
+        let limit = self.limit(tx, &key.limit_id).await?;
+        let base = limit.map_or(0, |limit| limit.max);
+        let max = limit.map_or(0, |limit| limit.max_in(key.window_start_ms));
         if !self.accounts.contains_key(key) {
             let stored = accounts::load(tx, key).await?;
             let remembered = Remembered {
@@ -117,20 +116,13 @@ impl Books {
                 added: 0,
             });
         let terms = Terms {
-            max: base.saturating_add(remembered.added),
+            max: max.saturating_add(remembered.added),
             base,
             sessions: &self.sessions,
         };
         let result = change(&mut remembered.account, terms);
         self.touched.push(key.clone());
         Ok(result)
-    }
-
-    /// So much was added to a limit for this window.
-    pub(super) fn add(&mut self, key: &Key, amount: i64) {
-        if let Some(remembered) = self.accounts.get_mut(key) {
-            remembered.added = remembered.added.saturating_add(amount);
-        }
     }
 
     /// Stores what has changed. Gives whether somebody has less to spend than before.
@@ -173,6 +165,7 @@ impl Books {
                         session: Some(session),
                         amount,
                         actor,
+                        reason: None,
                     },
                 ));
             }

@@ -3,34 +3,40 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use reeve_policy::limit::{Limit, Metric};
-use reeve_policy::money::Nanos;
+use axum::http::HeaderMap;
+use reeve_policy::limit::Limit;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Addition, Key};
+use super::additions::{self, Addition};
+use super::idempotency::{Answer, Once};
 use crate::app::App;
 use crate::auth::Admin;
+use crate::db::Tx;
 use crate::error::{Error, Problem};
 use crate::http::json::{Json, OptionalJson};
 use crate::http::number::Number;
-use crate::http::reply::Ok as Reply;
 use crate::http::timestamp::Timestamp;
-use crate::invalid::Invalid;
 use crate::limits;
-
-/// Who adds, in the ledger.
-const ACTOR: &str = "admin";
-/// The most that is added at once: far below what an amount can be, so that sums stay sums.
-const MOST: i64 = 1_000_000_000_000_000;
 
 /// The routes of limits.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(top_up))
         .routes(routes!(reset))
+}
+
+/// A request that is sent again because its answer was lost.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is read from the headers; this documents it")]
+pub(super) struct IdempotencyKey {
+    /// Names this request, for a day: sent again with the same key it is answered as it was, and not done
+    /// again.
+    #[param(rename = "Idempotency-Key", required = false)]
+    idempotency_key: String,
 }
 
 /// A top-up.
@@ -65,57 +71,64 @@ struct View {
 /// Add to a limit for its current window. What was used stays; the next window is as configured.
 #[utoipa::path(
     post, path = "/api/governance/limits/{id}/top-up", tag = "Limits",
-    params(("id" = String, Path, description = "Of a budget or a rate limit")),
+    params(("id" = String, Path, description = "Of a budget or a rate limit"), IdempotencyKey),
     request_body = TopUp,
     responses(
         (status = 200, body = View),
         (status = 400, body = Problem),
         (status = 404, body = Problem),
+        (status = 422, body = Problem, description = "The idempotency key was used for another request"),
     ),
 )]
 async fn top_up(
     _: Admin,
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Json(given): Json<TopUp>,
-) -> Result<Reply<View>, Error> {
-    let limit = find(&app, &id).await?;
-    let amount = match limit.metric {
-        Metric::Cost => Nanos::parse_dollars(given.amount.as_str())
-            .ok()
-            .map(Nanos::get),
-        Metric::Requests | Metric::Tokens => given.amount.whole(),
-    };
-    let amount = amount.filter(|amount| (1..=MOST).contains(amount));
-    let amount = amount.ok_or_else(|| {
-        Invalid::field(
-            "amount",
-            "must be more than 0, and at most 1,000,000 dollars or 10^15 requests or tokens, which are whole",
-        )
-    })?;
-    add(&app, &limit, Addition::TopUp(amount), "Limit topped up").await
+) -> Result<Answer, Error> {
+    let once = Once::new(&headers, format!("top-up {id} {}", given.amount.as_str()))?;
+    let mut tx = app.db.begin_write().await?;
+    if let Some(answer) = once.answer(&mut tx).await? {
+        return Ok(answer);
+    }
+    let limit = find(&mut tx, &id).await?;
+    let amount = limits::overrides::added(&given.amount, limit.metric)?;
+    let addition = Addition::TopUp(amount);
+    let view = add(&app, &mut tx, &limit, addition, "Limit topped up").await?;
+    once.commit(&app, tx, &view).await
 }
 
 /// Forgive what has been used of a limit in its current window: as much is added to it.
 #[utoipa::path(
     post, path = "/api/governance/limits/{id}/reset", tag = "Limits",
-    params(("id" = String, Path, description = "Of a budget or a rate limit")),
+    params(("id" = String, Path, description = "Of a budget or a rate limit"), IdempotencyKey),
     request_body(content = Option<Reset>, description = "May be left out"),
-    responses((status = 200, body = View), (status = 404, body = Problem)),
+    responses(
+        (status = 200, body = View),
+        (status = 404, body = Problem),
+        (status = 422, body = Problem, description = "The idempotency key was used for another request"),
+    ),
 )]
 async fn reset(
     _: Admin,
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     OptionalJson(_reset): OptionalJson<Reset>,
-) -> Result<Reply<View>, Error> {
-    let limit = find(&app, &id).await?;
-    add(&app, &limit, Addition::Reset, "Limit reset").await
+) -> Result<Answer, Error> {
+    let once = Once::new(&headers, format!("reset {id}"))?;
+    let mut tx = app.db.begin_write().await?;
+    if let Some(answer) = once.answer(&mut tx).await? {
+        return Ok(answer);
+    }
+    let limit = find(&mut tx, &id).await?;
+    let view = add(&app, &mut tx, &limit, Addition::Reset, "Limit reset").await?;
+    once.commit(&app, tx, &view).await
 }
 
-async fn find(app: &App, id: &str) -> Result<Limit, Error> {
-    let mut tx = app.db.begin_read().await?;
-    let found = limits::store::find(&mut tx, id).await?;
+pub(super) async fn find(tx: &mut Tx, id: &str) -> Result<Limit, Error> {
+    let found = limits::store::find(tx, id).await?;
     found.ok_or_else(|| Error::NotFound {
         what: "budget or rate limit",
         id: id.to_owned(),
@@ -124,19 +137,18 @@ async fn find(app: &App, id: &str) -> Result<Limit, Error> {
 
 async fn add(
     app: &App,
+    tx: &mut Tx,
     limit: &Limit,
     addition: Addition,
     message: &'static str,
-) -> Result<Reply<View>, Error> {
-    let key = Key {
-        limit_id: limit.id.clone(),
-        window_start_ms: limit.window(app.clock.now_ms()).start_ms,
-    };
-    let added = app.ledger.add(key.clone(), addition, ACTOR).await?;
-    Ok(Reply(View {
+) -> Result<View, Error> {
+    let now_ms = app.clock.now_ms();
+    let key = additions::current(limit, now_ms);
+    let added = additions::add(tx, &key, addition, now_ms).await?;
+    Ok(View {
         message,
         limit_id: key.limit_id,
         added: limits::amount_of(limit.metric, added),
         window_start: Timestamp(key.window_start_ms),
-    }))
+    })
 }

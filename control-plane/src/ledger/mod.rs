@@ -15,7 +15,7 @@
 //! | return | a session | what is available | `transfers` |
 //! | post | a session | what was used, at a provider | `usage_records`, with its charges |
 //! | release | a session that is over | what is available | `transfers` |
-//! | top up, reset | outside | what is available | `transfers` |
+//! | top up, reset, override | outside | what is available | `transfers` |
 //!
 //! Invariants: a limit's usage is never part of its configuration, so no edit can touch it. What is
 //! answered is committed. Every usage record is counted once, by (session, sequence).
@@ -23,7 +23,11 @@
 pub mod accounts;
 mod additions;
 mod books;
+mod idempotency;
 pub mod limit_routes;
+#[cfg(test)]
+mod limit_tests;
+pub mod override_routes;
 mod patience;
 mod release;
 pub mod routes;
@@ -44,7 +48,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::usage::Boot;
 use crate::usage::ingest::Posting;
 
-pub use additions::Addition;
 pub use release::run as release_silent_sessions;
 pub use writer::run;
 
@@ -123,12 +126,6 @@ enum Job {
         actor: &'static str,
         reply: oneshot::Sender<bool>,
     },
-    Add {
-        key: Key,
-        addition: Addition,
-        actor: &'static str,
-        reply: oneshot::Sender<i64>,
-    },
     Ask {
         session: i64,
         asks: Vec<(Key, Ask)>,
@@ -198,22 +195,6 @@ impl Ledger {
         self.send(|reply| Job::ReleaseOne {
             session,
             silent_before_ms,
-            actor,
-            reply,
-        })
-        .await
-    }
-
-    /// Adds to a limit for one window; gives how much.
-    pub async fn add(
-        &self,
-        key: Key,
-        addition: Addition,
-        actor: &'static str,
-    ) -> Result<i64, Unavailable> {
-        self.send(|reply| Job::Add {
-            key,
-            addition,
             actor,
             reply,
         })

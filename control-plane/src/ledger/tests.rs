@@ -217,6 +217,56 @@ on_every_database! {
         assert_eq!((usage["limit"].to_string(), usage["used"].to_string()), ("16".into(), "0".into()));
     }
 
+    async fn what_an_override_adds_can_be_lent_by_every_replica_in_its_windows_and_in_no_other(db: Db) {
+        let fleet = Fleet::new(db.clone()).await;
+        let other = Api::new(db).await;
+        let a = fleet.join("a").await.session;
+        fleet.spend("a", 1, BUDGET).await;
+        // Both replicas have the account in memory.
+        let ask = |window_start_ms| {
+            let key = Key { window_start_ms, ..fleet.budget.clone() };
+            let ask = Ask { session: a, lent: BUDGET, returned: 0, want: 1_000_000_000, waits: true };
+            vec![(key, ask)]
+        };
+        let lent = async |app: &App, window_start_ms| {
+            let answers = app.ledger.ask(a, ask(window_start_ms)).await;
+            answers.unwrap().remove(0).1.lent
+        };
+        assert_eq!(lent(fleet.app(), START_MS).await, BUDGET);
+        assert_eq!(lent(&other.app, START_MS).await, BUDGET);
+        let path = format!("/api/governance/limits/{}/override", fleet.budget.limit_id);
+        let body = r#"{"amount": 1, "mode": "cycles", "cycles": 2}"#;
+        fleet.api.put(&path, body).await.ok(200);
+        assert_eq!(lent(&other.app, START_MS).await, BUDGET + 1_000_000_000);
+        for (minutes, most) in [(1, BUDGET + 1_000_000_000), (2, BUDGET)] {
+            let start_ms = START_MS + minutes * 60_000;
+            fleet.api.advance(Duration::from_mins(1));
+            let key = Key { window_start_ms: start_ms, ..fleet.budget.clone() };
+            let ask = |want| Ask { session: a, lent: 0, returned: 0, want, waits: true };
+            let too_much = vec![(key.clone(), ask(most + 1))];
+            let answers = fleet.app().ledger.ask(a, too_much).await.unwrap();
+            assert!(answers[0].1.lent < BUDGET, "{minutes}");
+            let all = vec![(key, ask(most - answers[0].1.lent))];
+            let answers = fleet.app().ledger.ask(a, all).await.unwrap();
+            assert_eq!(answers[0].1.lent, most, "{minutes}");
+        }
+    }
+
+    async fn a_top_up_is_known_to_every_replica(db: Db) {
+        let fleet = Fleet::new(db.clone()).await;
+        let other = Api::new(db).await;
+        let a = fleet.join("a").await.session;
+        fleet.spend("a", 1, BUDGET).await;
+        let ask = Ask { session: a, lent: BUDGET, returned: 0, want: 1, waits: true };
+        let asks = vec![(fleet.budget.clone(), ask)];
+        let before = other.app.ledger.ask(a, asks.clone()).await.unwrap();
+        assert_eq!(before[0].1.lent, BUDGET);
+        let path = format!("/api/governance/limits/{}/top-up", fleet.budget.limit_id);
+        fleet.api.post(&path, r#"{"amount": 1}"#).await.ok(200);
+        let after = other.app.ledger.ask(a, asks).await.unwrap();
+        assert!(after[0].1.lent > BUDGET);
+    }
+
     async fn usage_beyond_the_lease_is_counted_and_nothing_is_lent_on_top(db: Db) {
         let fleet = Fleet::new(db).await;
         let a = fleet.join("a").await.session;

@@ -18,6 +18,10 @@ pub(super) enum Kind {
     TopUp,
     /// Forgiven by an administrator.
     Reset,
+    /// Added by an administrator, for several windows.
+    Override,
+    /// That is over before its time.
+    OverrideRemoved,
 }
 
 impl Kind {
@@ -29,6 +33,8 @@ impl Kind {
             Self::Release => "release",
             Self::TopUp => "top_up",
             Self::Reset => "reset",
+            Self::Override => "override",
+            Self::OverrideRemoved => "override_removed",
         }
     }
 }
@@ -43,11 +49,13 @@ pub(super) struct Transfer<'a> {
     pub(super) amount: i64,
     /// Who did it; `None`: the protocol.
     pub(super) actor: Option<&'a str>,
+    /// What else is to be known.
+    pub(super) reason: Option<&'a str>,
 }
 
 static INSERT: Insert = Insert::new(
-    "INSERT INTO transfers (id, at, kind, limit_id, window_start_ms, session_id, amount, actor)",
-    8,
+    "INSERT INTO transfers (id, at, kind, limit_id, window_start_ms, session_id, amount, actor, reason)",
+    9,
     "",
 );
 
@@ -76,7 +84,8 @@ pub(super) async fn insert(
                 .bind(transfer.key.window_start_ms)
                 .bind(transfer.session)
                 .bind(transfer.amount)
-                .bind(transfer.actor);
+                .bind(transfer.actor)
+                .bind(transfer.reason);
         }
         insert.execute().await?;
     }

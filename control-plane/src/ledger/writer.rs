@@ -10,7 +10,7 @@ use reeve_policy::limit::Limit;
 use reeve_proto::v1::UsageRecord;
 
 use super::books::Books;
-use super::{Job, Joined, Key, Recall, Unavailable, accounts, additions, sessions};
+use super::{Job, Joined, Key, Recall, Unavailable, accounts, sessions};
 use crate::app::App;
 use crate::db::{Error, Tx};
 use crate::usage::ingest::{self, Posting};
@@ -32,7 +32,6 @@ enum Outcome {
     Released(Vec<Session>),
     /// By an administrator; whether it was counted and has gone.
     ReleasedOne(bool),
-    Added(i64),
     Answered(Vec<(Key, Answer)>),
     /// The session is not counted (any more).
     Refused,
@@ -129,19 +128,6 @@ async fn transact(app: &App, books: &mut Books, jobs: &[Job]) -> Result<Outcomes
                 }
                 Outcome::ReleasedOne(is_silent)
             }
-            Job::Add {
-                key,
-                addition,
-                actor,
-                ..
-            } => {
-                let posted = books
-                    .with(&mut tx, key, |account, _| account.posted())
-                    .await?;
-                let added = additions::add(&mut tx, key, *addition, posted, actor, now_ms).await?;
-                books.add(key, added);
-                Outcome::Added(added)
-            }
             Job::Ask { session, asks, .. } if books.sessions().contains_key(session) => {
                 let recalls = &mut outcomes.recalls;
                 Outcome::Answered(ask(&mut tx, books, asks, recalls, now_ms).await?)
@@ -167,7 +153,6 @@ fn tell(app: &App, jobs: impl Iterator<Item = Job>, outcomes: Outcomes) {
             (Job::ReleaseOne { reply, .. }, Outcome::ReleasedOne(is_silent)) => {
                 let _ = reply.send(is_silent);
             }
-            (Job::Add { reply, .. }, Outcome::Added(added)) => drop(reply.send(added)),
             (Job::Ask { reply, .. }, Outcome::Answered(answers)) => drop(reply.send(Ok(answers))),
             (Job::Ask { reply, .. }, _) => drop(reply.send(Err(Unavailable))),
             _ => {}

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::calendar::OwnerCalendar;
 use super::store::Usage;
-use super::{LimitUsage, renewed};
+use super::{LimitOverride, LimitUsage, renewed};
 use crate::http::number::Number;
 use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
@@ -62,6 +62,8 @@ pub struct Budget {
     calendar_aligned: bool,
     /// What has become of it in the current window.
     usage: LimitUsage,
+    #[serde(flatten)]
+    raised_by: LimitOverride,
     /// For a `reset_duration` in quarters that follows the calendar.
     #[serde(skip_serializing_if = "Option::is_none")]
     reset_config: Option<ResetConfig>,
@@ -72,21 +74,26 @@ impl Budget {
     pub fn all_of(limits: &[Limit], usage: &Usage, now_ms: i64) -> Vec<Self> {
         let budgets = limits.iter().filter(|limit| limit.metric == Metric::Cost);
         budgets
-            .map(|limit| Self {
-                id: limit.id.clone(),
-                max_limit: Number::from_display(Nanos::new(limit.max)),
-                reset_duration: limit.period.to_string(),
-                current_usage: Number::from_display(Nanos::new(usage.of(&limit.id).used)),
-                last_reset: Timestamp(limit.window(now_ms).start_ms),
-                usage: LimitUsage::of(limit, usage.of(&limit.id), now_ms),
-                calendar_aligned: limit.alignment.is_calendar(),
-                reset_config: (limit.period.unit() == Unit::Quarter
-                    && limit.alignment.is_calendar())
-                .then(|| ResetConfig {
-                    quarter_start_month: quarter_start_month(limit),
-                }),
-            })
+            .map(|limit| Self::of(limit, usage, now_ms))
             .collect()
+    }
+
+    /// The budget that a limit on cost is.
+    pub fn of(limit: &Limit, usage: &Usage, now_ms: i64) -> Self {
+        let of_quarters = limit.period.unit() == Unit::Quarter && limit.alignment.is_calendar();
+        Self {
+            id: limit.id.clone(),
+            max_limit: Number::from_display(Nanos::new(limit.max)),
+            reset_duration: limit.period.to_string(),
+            current_usage: Number::from_display(Nanos::new(usage.of(&limit.id).used)),
+            last_reset: Timestamp(limit.window(now_ms).start_ms),
+            usage: LimitUsage::of(limit, usage.of(&limit.id), now_ms),
+            raised_by: LimitOverride::of(limit, now_ms),
+            calendar_aligned: limit.alignment.is_calendar(),
+            reset_config: of_quarters.then(|| ResetConfig {
+                quarter_start_month: quarter_start_month(limit),
+            }),
+        }
     }
 
     /// What is left of it.
@@ -179,6 +186,7 @@ impl BudgetChange {
             anchor_ms,
             alignment: calendar.alignment(aligned, quarter_start_month),
             open: None,
+            raised_by: None,
         })
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod budget;
 pub mod calendar;
+pub mod overrides;
 pub mod rate_limit;
 pub mod rate_limits;
 pub mod store;
@@ -22,6 +23,7 @@ use reeve_policy::limit::{Limit, Metric};
 
 pub use budget::{Budget, BudgetChange};
 pub use calendar::OwnerCalendar;
+pub use overrides::{LimitOverride, LimitOverrideChange};
 pub use rate_limit::{RateLimit, RateLimitChange};
 pub use rate_limits::{RateLimitWindow, RateLimitWindowChange};
 pub use usage::{LimitUsage, Use, amount_of};

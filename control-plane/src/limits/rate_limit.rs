@@ -176,6 +176,7 @@ impl Half {
             anchor_ms,
             alignment: calendar.alignment(calendar.aligned, 1),
             open: None,
+            raised_by: None,
         }))
     }
 }

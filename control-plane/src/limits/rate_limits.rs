@@ -5,10 +5,10 @@ use reeve_policy::period::Period;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::LimitUsage;
 use super::calendar::OwnerCalendar;
 use super::renewed;
 use super::store::Usage;
+use super::{LimitOverride, LimitUsage};
 use crate::http::number::Number;
 use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
@@ -50,6 +50,8 @@ pub struct RateLimitWindow {
     current_usage: i64,
     /// What has become of it in the current window.
     usage: LimitUsage,
+    #[serde(flatten)]
+    raised_by: LimitOverride,
     /// Start of the current window.
     #[schema(value_type = String, format = DateTime)]
     last_reset: Timestamp,
@@ -72,6 +74,7 @@ impl RateLimitWindow {
                 reset_duration: limit.period.to_string(),
                 current_usage: usage.of(&limit.id).used,
                 usage: LimitUsage::of(limit, usage.of(&limit.id), now_ms),
+                raised_by: LimitOverride::of(limit, now_ms),
                 last_reset: Timestamp(limit.window(now_ms).start_ms),
                 calendar_aligned: limit.alignment.is_calendar(),
             })
@@ -146,6 +149,7 @@ impl RateLimitWindowChange {
             anchor_ms,
             alignment: calendar.alignment(calendar.aligned, 1),
             open: None,
+            raised_by: None,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use reeve_policy::calendar::{Alignment, Calendar};
-use reeve_policy::limit::{Level, Limit, Metric};
+use reeve_policy::limit::{Level, Limit, Metric, Override};
 use reeve_policy::period::{Period, Window};
 
 use super::budget;
@@ -12,6 +12,7 @@ use super::calendar;
 use super::Use;
 use crate::db::{Error, Tx};
 use crate::ledger::sessions::GONE_AFTER_MS;
+use crate::policy_changes::Kind;
 
 /// Limits by the id of their owner.
 pub type ByOwner = HashMap<String, Vec<Limit>>;
@@ -41,6 +42,10 @@ pub struct Row {
     quarter_start_month: i64,
     open_start_ms: Option<i64>,
     open_end_ms: Option<i64>,
+    override_amount: Option<i64>,
+    override_from_ms: Option<i64>,
+    override_until_ms: Option<i64>,
+    override_cycles: Option<i64>,
 }
 
 /// Limits of the owners of one level whose ids are from `first` to `last`.
@@ -100,8 +105,9 @@ pub async fn replace(
         tx.query(
             "INSERT INTO limits (id, owner_kind, owner_id, position, metric, max, period,
                                  anchor_ms, calendar_aligned, time_zone, quarter_start_month,
-                                 open_start_ms, open_end_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                                 open_start_ms, open_end_ms, override_amount, override_from_ms,
+                                 override_until_ms, override_cycles)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         )
         .bind(limit.id.as_str())
         .bind(level.as_str())
@@ -116,10 +122,84 @@ pub async fn replace(
         .bind(i64::from(budget::quarter_start_month(limit)))
         .bind(limit.open.map(|open| open.start_ms))
         .bind(limit.open.map(|open| open.end_ms))
+        .bind(limit.raised_by.map(|raised_by| raised_by.amount))
+        .bind(limit.raised_by.map(|raised_by| raised_by.from_ms))
+        .bind(limit.raised_by.map(|raised_by| raised_by.until_ms))
+        .bind(cycles(limit.raised_by))
         .execute()
         .await?;
     }
     Ok(())
+}
+
+/// What a limit is raised by from now on; `None`: nothing.
+pub async fn set_override(
+    tx: &mut Tx,
+    limit_id: &str,
+    raised_by: Option<Override>,
+) -> Result<(), Error> {
+    tx.query(
+        "UPDATE limits SET override_amount = $2, override_from_ms = $3, override_until_ms = $4,
+                           override_cycles = $5
+         WHERE id = $1",
+    )
+    .bind(limit_id)
+    .bind(raised_by.map(|raised_by| raised_by.amount))
+    .bind(raised_by.map(|raised_by| raised_by.from_ms))
+    .bind(raised_by.map(|raised_by| raised_by.until_ms))
+    .bind(cycles(raised_by))
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// What has to be compiled again when a limit changes.
+pub async fn compiled_in(tx: &mut Tx, limit_id: &str) -> Result<Option<(Kind, String)>, Error> {
+    let row: Option<(String, String, Option<String>, Option<String>)> = tx
+        .query(
+            "SELECT l.owner_kind, l.owner_id, p.virtual_key_id, m.scope_id
+             FROM limits l
+             LEFT JOIN provider_configs p ON p.id = l.owner_id
+             LEFT JOIN model_configs m ON m.id = l.owner_id
+             WHERE l.id = $1",
+        )
+        .bind(limit_id)
+        .fetch_optional()
+        .await?;
+    let Some((owner_kind, owner_id, of_config, of_model)) = row else {
+        return Ok(None);
+    };
+    let level = [
+        Level::Customer,
+        Level::Team,
+        Level::VirtualKey,
+        Level::ProviderConfig,
+        Level::Model,
+    ]
+    .into_iter()
+    .find(|level| level.as_str() == owner_kind);
+    let of_key = |id: Option<String>, column| {
+        id.map(|id| (Kind::VirtualKey, id))
+            .ok_or_else(|| Error::corrupt(column, limit_id))
+    };
+    let entity = match level {
+        Some(Level::Customer) => (Kind::Customer, owner_id),
+        Some(Level::Team) => (Kind::Team, owner_id),
+        Some(Level::VirtualKey) => (Kind::VirtualKey, owner_id),
+        Some(Level::ProviderConfig) => of_key(of_config, "provider_configs.virtual_key_id")?,
+        Some(Level::Model) => match of_model.filter(|id| !id.is_empty()) {
+            Some(id) => (Kind::VirtualKey, id),
+            None => (Kind::Settings, "settings".into()),
+        },
+        _ => return Err(Error::corrupt("limits.owner_kind", owner_kind)),
+    };
+    Ok(Some(entity))
+}
+
+fn cycles(raised_by: Option<Override>) -> Option<i64> {
+    raised_by
+        .and_then(|raised_by| raised_by.cycles)
+        .map(i64::from)
 }
 
 /// Deletes the limits of an owner. What has been used of them stays on record.
@@ -187,6 +267,18 @@ impl Row {
             Alignment::Rolling
         };
         let open = self.open_start_ms.zip(self.open_end_ms);
+        let cycles = self.override_cycles.map(u32::try_from).transpose();
+        let cycles = cycles.map_err(|error| Error::corrupt("limits.override_cycles", error))?;
+        let of_override = self.override_amount.zip(self.override_from_ms);
+        let raised_by =
+            of_override
+                .zip(self.override_until_ms)
+                .map(|((amount, from_ms), until_ms)| Override {
+                    amount,
+                    from_ms,
+                    until_ms,
+                    cycles,
+                });
         Ok(Limit {
             id: self.id,
             metric: parse_metric(&self.metric)?,
@@ -196,6 +288,7 @@ impl Row {
             anchor_ms: self.anchor_ms,
             alignment,
             open: open.map(|(start_ms, end_ms)| Window { start_ms, end_ms }),
+            raised_by,
         })
     }
 }

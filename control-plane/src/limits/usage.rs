@@ -23,8 +23,8 @@ pub struct Use {
 
 impl Use {
     /// The most in this window.
-    pub const fn max(self, limit: &Limit) -> i64 {
-        limit.max.saturating_add(self.added)
+    pub fn max(self, limit: &Limit, now_ms: i64) -> i64 {
+        limit.max_at(now_ms).saturating_add(self.added)
     }
 
     /// Everything that counts against the limit.
@@ -38,7 +38,7 @@ impl Use {
 /// A limit's current window. Amounts are US dollars, requests or tokens, as the limit's are.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LimitUsage {
-    /// The most in this window: the limit, and what was added to it for this window.
+    /// The most in this window: the limit, an override, and what was added to it for this window.
     #[schema(value_type = f64)]
     limit: Number,
     /// What finished requests used.
@@ -64,7 +64,7 @@ impl LimitUsage {
     /// Of a limit.
     pub fn of(limit: &Limit, usage: Use, now_ms: i64) -> Self {
         let number = |amount| amount_of(limit.metric, amount);
-        let max = usage.max(limit);
+        let max = usage.max(limit, now_ms);
         Self {
             limit: number(max),
             used: number(usage.used),

@@ -358,6 +358,7 @@ impl Policy {
                 anchor_ms: 0,
                 alignment: Alignment::utc(),
                 open: None,
+                raised_by: None,
             };
             vec![limit(Metric::Cost), limit(Metric::Requests)]
         };

@@ -29,11 +29,13 @@ impl Allowance {
     /// against the limit now.
     pub fn after(reservation: &Reservation, used: i64, now_ms: i64) -> Self {
         let limit = &reservation.limit;
+        let window = limit.window(now_ms);
+        let max = limit.max_in(window.start_ms);
         Self {
             metric: limit.metric,
-            max: limit.max,
-            remaining: limit.max.saturating_sub(used).max(0),
-            resets_at_ms: limit.window(now_ms).end_ms,
+            max,
+            remaining: max.saturating_sub(used).max(0),
+            resets_at_ms: window.end_ms,
         }
     }
 

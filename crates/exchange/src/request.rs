@@ -84,7 +84,7 @@ impl Reservation {
             level: self.level,
             owner_id: self.owner_id.clone(),
             limit_id: self.limit.id.clone(),
-            max: self.limit.max,
+            max: exceeded.max,
             used: exceeded.used,
             reserved: exceeded.reserved,
             asked: self.amount,

@@ -56,7 +56,7 @@ impl Plan {
         {
             return None;
         }
-        let rest = reservation.limit.max.checked_sub(exceeded.used)?;
+        let rest = exceeded.max.checked_sub(exceeded.used)?;
         // A request that is refused again, because others were faster, asks for a quarter less: it comes
         // to an end soon.
         let less = if self.output.clamped.is_some() {

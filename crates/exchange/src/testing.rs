@@ -167,6 +167,7 @@ pub(crate) fn limit(id: &str, metric: Metric) -> Limit {
         anchor_ms: 0,
         alignment: Alignment::Rolling,
         open: None,
+        raised_by: None,
     }
 }
 

@@ -456,6 +456,23 @@ pub struct Limit {
     /// The window that was open when the configuration of windows last changed.
     #[prost(message, optional, tag = "9")]
     pub open: ::core::option::Option<Window>,
+    /// What is added to `max` for some windows.
+    #[prost(message, optional, tag = "10")]
+    pub raised_by: ::core::option::Option<LimitOverride>,
+}
+/// Holds in windows that start at or after `from_ms` and before `until_ms`; milliseconds, Unix epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LimitOverride {
+    /// Nano-dollars, requests or tokens.
+    #[prost(int64, tag = "1")]
+    pub amount: i64,
+    #[prost(int64, tag = "2")]
+    pub from_ms: i64,
+    #[prost(int64, tag = "3")]
+    pub until_ms: i64,
+    /// How many windows; 0: for ever.
+    #[prost(uint32, tag = "4")]
+    pub cycles: u32,
 }
 /// From the first millisecond to that of the next window; milliseconds, Unix epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -232,6 +232,7 @@ fn the_same_cost_is_reserved_at_every_level_of_the_hierarchy() {
         ]
     );
     let exceeded = Exceeded {
+        max: 7,
         used: 5,
         reserved: 2,
         resets_at_ms: 9,
@@ -244,6 +245,7 @@ fn the_same_cost_is_reserved_at_every_level_of_the_hierarchy() {
         (Level::Team, "team-1")
     );
     assert_eq!((denial.used, denial.reserved, denial.asked), (5, 2, bound));
+    assert_eq!(denial.max, 7);
 }
 
 #[test]

@@ -100,6 +100,7 @@ fn a_request_is_clamped_to_what_is_left_and_reserves_just_that() {
     let plan = chat(&clamping, 9_000);
     let max = plan.reservations[0].limit.max;
     let left = |tokens: i64| Exceeded {
+        max,
         used: max - cost(9_000, tokens),
         reserved: 0,
         resets_at_ms: 0,
@@ -125,6 +126,7 @@ fn a_clamped_request_that_is_refused_again_asks_for_a_quarter_less() {
     let forwarded = plan.body.clone().unwrap();
     let clamped = plan.clamped(8_000, &forwarded);
     let nothing_used = Exceeded {
+        max: clamped.reservations[0].limit.max,
         used: 0,
         reserved: 0,
         resets_at_ms: 0,
@@ -142,6 +144,7 @@ fn a_clamped_request_that_is_refused_again_asks_for_a_quarter_less() {
 #[test]
 fn nothing_is_clamped_unless_it_is_the_setting_and_the_caller_set_a_bound() {
     let much_left = Exceeded {
+        max: 1_000_000_000,
         used: 0,
         reserved: 0,
         resets_at_ms: 0,

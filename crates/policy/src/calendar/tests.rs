@@ -305,6 +305,7 @@ mod zones {
                     Alignment::Calendar(Calendar { quarter_start_month, ..calendar(zone) })
                 }),
                 open: None,
+                raised_by: None,
             };
             let before = limit(counts.0, units.0, zones.0);
             let changed_ms = now_ms + changed_after;

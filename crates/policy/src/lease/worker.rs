@@ -152,7 +152,7 @@ impl Worker {
         for (index, need) in needs.iter().enumerate() {
             let held = self.open(tenure, need.limit, now_ms);
             // What is held of a limit that was lowered since is not to be used up first.
-            let is_possible = need.amount <= need.limit.max;
+            let is_possible = held.is_possible(need);
             if is_possible && held.now.missing(need.amount) == 0 {
                 continue;
             }
@@ -412,6 +412,11 @@ impl Held {
         self.before.iter_mut().find(|block| block.id == lease)
     }
 
+    /// Does the limit allow so much at all?
+    fn is_possible(&self, need: &Need<'_>) -> bool {
+        need.amount <= need.limit.max_in(self.now.id.window_start_ms)
+    }
+
     /// Is there no point in asking? More than the limit allows at all, or there was too little a moment
     /// ago.
     fn is_hopeless(&self, need: &Need<'_>, missing: i64, now_ms: i64) -> bool {
@@ -420,7 +425,7 @@ impl Held {
             .filter(|told| told.lease == self.now.id)
             .and_then(|told| told.dry)
             .is_some_and(|(too_much, until_ms)| missing >= too_much && now_ms < until_ms);
-        is_dry || need.amount > need.limit.max
+        is_dry || !self.is_possible(need)
     }
 
     /// What a caller is told who is refused.
@@ -431,6 +436,7 @@ impl Held {
         let spare = pool.free().saturating_add(self.now.slack());
         let used = committed.saturating_sub(spare).max(self.used());
         Exceeded {
+            max: limit.max_in(self.now.id.window_start_ms),
             used,
             reserved: told.map_or(self.now.reserved, |told| {
                 used.saturating_sub(told.posted).max(0)

@@ -73,6 +73,7 @@ impl World {
                     anchor_ms: 0,
                     alignment: Alignment::Rolling,
                     open: None,
+                    raised_by: None,
                 }
             })
             .collect();
