@@ -29,6 +29,20 @@ def _fleet() -> Iterator[Fleet]:
         yield Fleet(stack, ENVOYS)
 
 
+@pytest.fixture(scope="module")
+def _pair() -> Iterator[Fleet]:
+    with Stack("pair") as stack:
+        stack.admin.enable_governance()
+        yield Fleet(stack, 2)
+
+
+@pytest.fixture(params=["_pair", "_fleet"], ids=["two", "four"])
+def few_or_many(request: pytest.FixtureRequest) -> Fleet:
+    fleet: Fleet = request.getfixturevalue(request.param)
+    fleet.stack.demo.reset()
+    return fleet
+
+
 @pytest.fixture
 def fleet(_fleet: Fleet) -> Fleet:
     _fleet.stack.demo.reset()
@@ -57,10 +71,12 @@ def body() -> bytes:
 @pytest.mark.parametrize("warm", [False, True], ids=["fresh", "warm"])
 @pytest.mark.parametrize("level", LEVELS)
 def test_500_requests_at_once_get_no_more_than_a_budget_for_ten(
-    fleet: Fleet, price: Price, level: str, warm: bool
+    few_or_many: Fleet, level: str, warm: bool
 ) -> None:
-    """R-40, R-41 on four Envoys of two workers each, at each level."""
+    """R-40, R-41 on two and on four Envoys of two workers each, at each level."""
+    fleet = few_or_many
     stack = fleet.stack
+    price = stack.admin.price("openai", MODEL)
     room = 10 * price.cost(uncached=len(body()), output=TOKENS)
     family = Family(stack, **{level: {"max_limit": room / 10**9, "reset_duration": "1M"}})
     key = fleet.await_key(family.key)

@@ -17,6 +17,7 @@ import pytest
 
 from fleet import Fleet
 from llm import Caller, chat_body, denial
+from money import nanos
 from test_limits import LEVELS, MODEL, Family, truth
 from waiting import eventually, stays
 
@@ -128,6 +129,37 @@ def test_no_death_and_no_silence_overspends_a_budget(new_stack) -> None:
     # All but what the killed one held is spent, and what it had served and not reported.
     unreported = truth(stack, price) - spent
     assert unreported <= room - spent
+
+    def at_rest() -> bool:
+        (budget,) = stack.admin.team(family.team["id"])["budgets"]
+        usage = {name: nanos(budget["usage"][name]) for name in ("reserved", "suspense", "used")}
+        assert usage["reserved"] == 0, usage
+        # What the killed one held: nobody knows whether it was used.
+        assert unreported <= usage["suspense"] <= room - usage["used"]
+        assert usage["suspense"] > 0
+        return True
+
+    eventually(at_rest, 60, "nothing reserved where nothing is under way")
+
+
+def test_no_request_waits_for_the_control_plane_while_its_lease_lasts(new_stack) -> None:
+    stack = new_stack()
+    fleet = Fleet(stack, 2)
+    key = fleet.await_key(Family(stack).key)
+    callers = fleet.callers(key)
+    # Every worker has seen the key.
+    for caller in callers * 8:
+        assert caller.chat(MODEL).status_code == 200
+    stack.control_plane.suspend()
+    load = Load(callers, threads=4)
+    try:
+        stays(lambda: {status for _, status, _ in list(load.statuses)} <= {200}, 10, "service")
+    finally:
+        load.stop()
+        stack.control_plane.resume()
+    assert len(load.statuses) >= 50
+    # Who asks a control plane that hangs is told after two seconds that it cannot say.
+    assert load.longest < 1
 
 
 def test_an_envoy_that_hears_nothing_for_too_long_refuses_until_it_does(new_stack) -> None:
