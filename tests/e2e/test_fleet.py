@@ -139,6 +139,28 @@ def test_what_stands_ready_where_nobody_asks_is_there_for_another_too(fleet: Fle
     assert [one.chat(MODEL).status_code for _ in range(65)] == [200] * 64 + [429]
 
 
+def test_a_limit_that_is_lowered_binds_within_a_second_whatever_was_lent(fleet: Fleet) -> None:
+    """Each Envoy holds 400 of the old limit, and each of its workers some; the new one is for 40."""
+    key = fleet.key(rate_limit={"request_max_limit": 6_400, "request_reset_duration": "1h"})
+    callers = fleet.callers(key)
+    for caller in callers:
+        assert [caller.chat(MODEL).status_code for _ in range(4)] == [200] * 4
+    fleet.stack.admin.usage(key.id, 16)
+    fleet.stack.admin.update_key(
+        key.id, rate_limit={"request_max_limit": 40, "request_reset_duration": "1h"}
+    )
+
+    def is_back() -> bool:
+        usage = fleet.stack.admin.key(key.id)["rate_limit"]["request_usage"]
+        assert usage["limit"] == 40
+        return bool(usage["reserved"] + usage["suspense"] + usage["used"] <= 40)
+
+    eventually(is_back, 1.5, "what was lent of the higher limit")
+    statuses = [caller.chat(MODEL).status_code for _ in range(20) for caller in callers]
+    assert statuses.count(200) == 40 - 16 and set(statuses) == {200, 429}
+    assert fleet.stack.demo.requests() == 40
+
+
 def test_a_token_limit_is_overrun_by_no_more_than_what_is_in_flight(fleet: Fleet) -> None:
     """Tokens are known when they are used: the bound is the limit and the requests of one moment."""
     limit = {"token_max_limit": 10_000, "token_reset_duration": "1h"}

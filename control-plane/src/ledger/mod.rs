@@ -73,11 +73,11 @@ pub struct Key {
     pub window_start_ms: i64,
 }
 
-/// A session is to give back what it has not spent.
+/// A session is to give back what it does not need at once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Recall {
-    /// Who.
-    pub session: Session,
+    /// Who; `None`: everyone.
+    pub session: Option<Session>,
     /// Of what.
     pub key: Key,
     /// What standing leases of it are a part of.

@@ -268,7 +268,7 @@ async fn ask(
             if answer.recall {
                 let holders = account.holders(terms);
                 recalls.extend(holders.map(|session| Recall {
-                    session,
+                    session: Some(session),
                     key: key.clone(),
                     base: terms.base,
                 }));

@@ -16,8 +16,11 @@ pub mod grpc;
 pub mod in_force;
 mod lease;
 mod load;
+mod lowered;
 pub mod nodes;
 pub mod publisher;
+#[cfg(test)]
+mod recall_tests;
 mod retry;
 pub mod routes;
 mod stream;
@@ -71,7 +74,7 @@ impl Hub {
         nodes.into_iter().map(|(boot, _)| boot).collect()
     }
 
-    /// A session is asked to give back what it does not need at once.
+    /// Sessions are asked to give back what they do not need at once.
     pub fn recall(&self, recall: Recall) {
         // Nobody may be connected.
         let _ = self.recalls.0.send(recall);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entries::Entries;
-use super::load;
 use super::retry::until_ok;
+use super::{load, lowered};
 use crate::app::App;
 use crate::error::Error;
 use crate::policy_changes;
@@ -94,12 +94,17 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
     if renew {
         changed.extend(load::everything(&mut tx, now_ms).await?);
     }
+    let mut recalls = Vec::new();
     app.policy_sync.published.send_if_modified(|published| {
-        published
-            .as_mut()
-            .is_some_and(|entries| entries.apply(changed))
+        published.as_mut().is_some_and(|entries| {
+            recalls = lowered::recalls(entries, &changed, now_ms);
+            entries.apply(changed)
+        })
     });
     app.policy_sync.compiled.send_replace(sequence);
+    for recall in recalls {
+        app.policy_sync.recall(recall);
+    }
     Ok(Seen {
         sequence,
         revision,

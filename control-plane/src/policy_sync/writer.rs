@@ -95,7 +95,7 @@ impl Writer<'_> {
         loop {
             // What was missed is asked for again by whoever needs it.
             if let Ok(recall) = recalls.recv().await
-                && recall.session == self.session
+                && recall.session.is_none_or(|session| session == self.session)
             {
                 windows.push(RecalledWindow {
                     limit_id: recall.key.limit_id,
