@@ -43,6 +43,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     parts.spawn(serve_grpc(Arc::clone(&app), grpc));
     parts.spawn(keep_ledger(Arc::clone(&app)));
     parts.spawn(release_silent_sessions(Arc::clone(&app)));
+    parts.spawn(prune_ledger(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
     parts.spawn(keep_envoy_files(Arc::clone(&app)));
     finish(&app, parts).await
@@ -128,6 +129,11 @@ async fn keep_ledger(app: Arc<App>) -> anyhow::Result<()> {
 
 async fn release_silent_sessions(app: Arc<App>) -> anyhow::Result<()> {
     ledger::release_silent_sessions(app).await;
+    Ok(())
+}
+
+async fn prune_ledger(app: Arc<App>) -> anyhow::Result<()> {
+    ledger::prune(app).await;
     Ok(())
 }
 

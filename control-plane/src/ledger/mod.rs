@@ -29,6 +29,9 @@ pub mod limit_routes;
 mod limit_tests;
 pub mod override_routes;
 mod patience;
+mod prune;
+#[cfg(test)]
+mod prune_tests;
 mod release;
 pub mod routes;
 pub mod sessions;
@@ -48,6 +51,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::usage::Boot;
 use crate::usage::ingest::Posting;
 
+pub use prune::run as prune;
 pub use release::run as release_silent_sessions;
 pub use writer::run;
 

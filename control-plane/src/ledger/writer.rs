@@ -181,7 +181,11 @@ pub(super) async fn join(
             row
         }
         before => {
-            let acknowledged = before.map_or(0, |row| row.acknowledged);
+            let acknowledged = match before {
+                Some(row) => row.acknowledged,
+                // Its sessions may have been forgotten.
+                None => usage::store::highest(tx, boot).await?,
+            };
             let counted = books.sessions().len();
             let row = sessions::insert(tx, boot, counted, acknowledged, now_ms).await?;
             let divisor = row.standing_divisor;
@@ -216,7 +220,10 @@ pub(super) async fn post(
     // Usage of a session that was released is usage all the same.
     let (session, before) = match sessions::find(tx, boot).await? {
         Some(row) => (row.id, row.acknowledged),
-        None => (join(tx, books, boot, now_ms).await?.session, 0),
+        None => {
+            let joined = join(tx, books, boot, now_ms).await?;
+            (joined.session, joined.acknowledged)
+        }
     };
     let posting = ingest::post(batch, before);
     if posting.acknowledged == before {

@@ -156,7 +156,10 @@ mod tests {
         for (before, after) in places(&before).into_iter().zip(places(&after)) {
             let entries = Entries::new(1, vec![before.clone()]);
             assert_eq!(recalls(&entries, &[before], NOW_MS), []);
-            assert_eq!(recalls(&entries, &[after], NOW_MS), [recall.clone()]);
+            assert_eq!(
+                recalls(&entries, &[after], NOW_MS),
+                std::slice::from_ref(&recall)
+            );
         }
     }
 

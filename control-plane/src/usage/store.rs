@@ -22,6 +22,24 @@ pub async fn insert(tx: &mut Tx, boot: &Boot, posting: &Posting, now_ms: i64) ->
     insert_rejected(tx, boot, &posting.rejected, now_ms).await
 }
 
+/// The highest number of a boot's usage that is stored; 0: none is.
+pub async fn highest(tx: &mut Tx, boot: &Boot) -> Result<i64, Error> {
+    let (highest,): (i64,) = tx
+        .query(
+            "SELECT COALESCE(MAX(highest), 0)
+             FROM (SELECT MAX(sequence) AS highest FROM usage_records
+                   WHERE node_id = $1 AND boot_id = $2
+                   UNION ALL
+                   SELECT MAX(sequence) FROM usage_rejected
+                   WHERE node_id = $1 AND boot_id = $2) AS stored",
+        )
+        .bind(boot.node_id.as_str())
+        .bind(boot.boot_id.as_str())
+        .fetch_one()
+        .await?;
+    Ok(highest)
+}
+
 async fn insert_records(tx: &mut Tx, boot: &Boot, records: &[Record]) -> Result<(), Error> {
     for (text, run) in INSERT_RECORDS.runs(records) {
         let mut insert = tx.query(text);
