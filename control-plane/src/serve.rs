@@ -43,6 +43,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     parts.spawn(serve_grpc(Arc::clone(&app), grpc));
     parts.spawn(keep_ledger(Arc::clone(&app)));
     parts.spawn(release_silent_sessions(Arc::clone(&app)));
+    parts.spawn(follow_replicas(Arc::clone(&app)));
     parts.spawn(prune_ledger(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
     parts.spawn(keep_envoy_files(Arc::clone(&app)));
@@ -106,11 +107,14 @@ async fn announce(app: &App) -> anyhow::Result<()> {
 async fn serve_http(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     let router = router::router(Arc::clone(&app));
     let stopped = async move { app.stopped().await };
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stopped)
-        .into_future()
-        .await
-        .context("the admin API failed")
+    axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(stopped)
+    .into_future()
+    .await
+    .context("the admin API failed")
 }
 
 async fn serve_grpc(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
@@ -129,6 +133,11 @@ async fn keep_ledger(app: Arc<App>) -> anyhow::Result<()> {
 
 async fn release_silent_sessions(app: Arc<App>) -> anyhow::Result<()> {
     ledger::release_silent_sessions(app).await;
+    Ok(())
+}
+
+async fn follow_replicas(app: Arc<App>) -> anyhow::Result<()> {
+    ledger::follow_replicas(app).await;
     Ok(())
 }
 

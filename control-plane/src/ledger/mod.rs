@@ -33,6 +33,9 @@ mod prune;
 #[cfg(test)]
 mod prune_tests;
 mod release;
+#[cfg(test)]
+mod replica_tests;
+mod replicas;
 pub mod routes;
 pub mod sessions;
 #[cfg(test)]
@@ -53,6 +56,7 @@ use crate::usage::ingest::Posting;
 
 pub use prune::run as prune;
 pub use release::run as release_silent_sessions;
+pub use replicas::run as follow_replicas;
 pub use writer::run;
 
 /// Jobs that wait while a transaction is under way. Who finds the queue full waits in turn.

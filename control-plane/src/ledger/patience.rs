@@ -24,7 +24,7 @@ impl Ledger {
         let mut answers = self.ask(session, asks.clone()).await?;
         let mut is_last = false;
         while !is_last && answers.iter().any(|(_, answer)| answer.recall) {
-            // The last time without having heard of anything: another replica may have.
+            // The last time without having heard of anything: another replica may have, a moment ago.
             is_last = timeout_at(deadline, freed.changed()).await.is_err();
             if !is_last {
                 sleep(PAUSE).await;

@@ -6,10 +6,10 @@
 //! | holdings of a window | a day after it has ended |
 //! | sessions | 30 days after they were released; what they used of windows that go on is added up |
 //! | movements of the protocol (lend, return, release) | after 30 days; those of an administrator stay |
-//! | idempotency keys | after a day |
+//! | idempotency keys, recalls | after a day |
 //!
-//! Usage records and rejected ones stay. The newest revision of holdings, the last session and the last
-//! transfer stay too: the next one's number is counted from them, and no number may come twice.
+//! Usage records and rejected ones stay. The newest revision of holdings, the last session, transfer and
+//! recall stay too: the next one's number is counted from them, and no number may come twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,12 @@ pub(super) async fn prune(db: &Db, now_ms: i64, pause: Duration) -> Result<(), E
         .bind(now_ms.saturating_sub(DAY_MS))
         .execute()
         .await?;
+    tx.query(
+        "DELETE FROM recalls WHERE at < $1 AND sequence < (SELECT MAX(sequence) FROM recalls)",
+    )
+    .bind(now_ms.saturating_sub(DAY_MS))
+    .execute()
+    .await?;
     tx.commit().await
 }
 

@@ -153,6 +153,20 @@ pub async fn silent_since(tx: &mut Tx, before_ms: i64) -> Result<Vec<Session>, E
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
+/// Sessions that are counted and have been heard of since, with their boots.
+pub async fn heard_since(tx: &mut Tx, since_ms: i64) -> Result<Vec<(Session, Boot)>, Error> {
+    let rows: Vec<(i64, String, String)> = tx
+        .query(
+            "SELECT id, node_id, boot_id FROM sessions
+             WHERE released_at IS NULL AND heard_at >= $1",
+        )
+        .bind(since_ms)
+        .fetch_all()
+        .await?;
+    let with_boot = |(id, node_id, boot_id)| (id, Boot { node_id, boot_id });
+    Ok(rows.into_iter().map(with_boot).collect())
+}
+
 /// What it holds no longer counts.
 pub async fn release(tx: &mut Tx, session: Session, now_ms: i64) -> Result<(), Error> {
     tx.query("UPDATE sessions SET released_at = $2 WHERE id = $1")

@@ -10,7 +10,7 @@ use reeve_policy::limit::Limit;
 use reeve_proto::v1::UsageRecord;
 
 use super::books::Books;
-use super::{Job, Joined, Key, Recall, Unavailable, accounts, sessions};
+use super::{Job, Joined, Key, Recall, Unavailable, accounts, replicas, sessions};
 use crate::app::App;
 use crate::db::{Error, Tx};
 use crate::usage::ingest::{self, Posting};
@@ -137,6 +137,7 @@ async fn transact(app: &App, books: &mut Books, jobs: &[Job]) -> Result<Outcomes
         outcomes.jobs.push(outcome);
     }
     outcomes.is_freed = books.save(&mut tx, now_ms).await?;
+    replicas::pass_on(app, &mut tx, &outcomes.recalls, now_ms).await?;
     tx.commit().await?;
     Ok(outcomes)
 }

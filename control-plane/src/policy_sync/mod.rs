@@ -21,7 +21,7 @@ pub mod nodes;
 pub mod publisher;
 #[cfg(test)]
 mod recall_tests;
-mod retry;
+pub(crate) mod retry;
 pub mod routes;
 mod stream;
 #[cfg(test)]
@@ -78,6 +78,12 @@ impl Hub {
     pub fn recall(&self, recall: Recall) {
         // Nobody may be connected.
         let _ = self.recalls.0.send(recall);
+    }
+
+    /// What sessions are asked for.
+    #[cfg(test)]
+    pub(crate) fn recalls_for_tests(&self) -> broadcast::Receiver<Recall> {
+        self.recalls.0.subscribe()
     }
 
     /// An Envoy is connected for as long as the value lives.

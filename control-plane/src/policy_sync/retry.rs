@@ -8,7 +8,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Repeats `attempt` until it succeeds, ever more slowly. A row of failures is one line in the log,
 /// and its end another.
-pub(super) async fn until_ok<T, E: Display, F: Future<Output = Result<T, E>>>(
+pub(crate) async fn until_ok<T, E: Display, F: Future<Output = Result<T, E>>>(
     what: &'static str,
     mut attempt: impl FnMut() -> F,
 ) -> T {
