@@ -1,7 +1,7 @@
 //! What every part of the running control plane shares, built once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 
@@ -14,6 +14,7 @@ use crate::policy_sync::{Hub, in_force};
 use crate::providers::EnvoyFiles;
 use crate::random::{Ids, Random, RandomError};
 use crate::secrets::SealingKey;
+use crate::virtual_keys::guesses::Guesses;
 
 /// The running control plane.
 pub struct App {
@@ -31,6 +32,8 @@ pub struct App {
     pub envoy_files: EnvoyFiles,
     /// What is lent and used.
     pub ledger: Ledger,
+    /// Who presents keys that do not exist.
+    pub guesses: Mutex<Guesses>,
     /// What is published to the filters, and who they are.
     pub policy_sync: Hub,
     /// Wakes the publisher after a change of policy was committed. A wake-up that comes while the
@@ -51,6 +54,7 @@ impl App {
             sealing_key,
             envoy_files: EnvoyFiles::default(),
             ledger: Ledger::default(),
+            guesses: Mutex::default(),
             policy_sync: Hub::default(),
             policy_changed: Notify::new(),
             policy_published: AtomicBool::new(false),

@@ -68,6 +68,14 @@ pub enum Error {
     /// The body is not what the endpoint reads.
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
+    /// The caller has failed too often.
+    #[error(
+        "too many keys that do not exist came from this address; try again in {retry_after_s} s"
+    )]
+    TooManyFailures {
+        /// When it may try again, seconds.
+        retry_after_s: i64,
+    },
     /// Something this process needs does not answer now.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -124,6 +132,11 @@ impl Error {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "Unsupported media type",
+            ),
+            Self::TooManyFailures { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests",
             ),
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -184,6 +197,10 @@ impl IntoResponse for Error {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Self::TooManyFailures { retry_after_s } = &self {
+            let seconds = HeaderValue::from(*retry_after_s);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response.extensions_mut().insert(Arc::new(self));
         response

@@ -10,6 +10,7 @@
 //! * every provider config names another configured provider;
 //! * no provider configs and no `allow_all_providers`: the key may use nothing.
 
+pub mod guesses;
 pub mod provider_config;
 pub mod quota;
 pub mod routes;

@@ -3,11 +3,15 @@
 //!
 //! Of a team or a customer it shows their limits and what all of theirs have used together, as the
 //! headers of the data plane do; no name, no id, and no other key.
+//!
+//! An address from which many keys came that do not exist has to wait for a minute. Through Envoy that
+//! address is Envoy's.
 
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, PoisonError};
 
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{Extensions, HeaderMap};
 use reeve_exchange::Denial;
 use reeve_exchange::credentials;
 use reeve_exchange::headers::Headers;
@@ -94,14 +98,33 @@ struct ConfigView {
         (status = 200, body = View),
         (status = 400, body = Problem, description = "Two different keys"),
         (status = 401, body = Problem, description = "No key, or none that exists"),
+        (status = 429, body = Problem, description = "Too many keys that do not exist; see retry-after"),
     ),
 )]
-async fn quota(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Reply<View>, Error> {
-    let digest = presented(&headers)?;
+async fn quota(
+    State(app): State<Arc<App>>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> Result<Reply<View>, Error> {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let now_ms = app.clock.now_ms();
+    let guesses = || app.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+    let wait = guesses().wait_s(address, now_ms);
+    if let Some(retry_after_s) = wait {
+        return Err(Error::TooManyFailures { retry_after_s });
+    }
     let mut tx = app.db.begin_read().await?;
-    let stored = store::find_by_digest(&mut tx, &digest).await?;
-    let key = stored.ok_or(Error::Unauthenticated(HOW))?.key;
-    Ok(Reply(view(&mut tx, key, app.clock.now_ms()).await?))
+    let found = find(&mut tx, &headers).await;
+    if let Err(Error::Unauthenticated(_)) = found {
+        guesses().failed(address, now_ms);
+    }
+    Ok(Reply(view(&mut tx, found?, now_ms).await?))
+}
+
+async fn find(tx: &mut Tx, headers: &HeaderMap) -> Result<VirtualKey, Error> {
+    let stored = store::find_by_digest(tx, &presented(headers)?).await?;
+    Ok(stored.ok_or(Error::Unauthenticated(HOW))?.key)
 }
 
 /// The key that is presented, by the data plane's own rules.
@@ -189,6 +212,8 @@ fn parts(limits: &[Limit], usage: &Usage, now_ms: i64) -> (Vec<Budget>, Option<R
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::body::Body;
     use axum::http::Request;
     use serde_json::json;
@@ -264,6 +289,26 @@ mod tests {
             for secret in ["secret", "other-key", value, &id(&team, "team"), &id(&other, "virtual_key")] {
                 assert!(!answers[0].text.contains(secret), "{secret}");
             }
+        }
+
+        async fn who_guesses_has_to_wait(db: Db) {
+            let api = Api::new(db).await;
+            let made = api.post("/api/governance/virtual-keys", r#"{"name": "k"}"#).await;
+            let value = made.ok(201)["virtual_key"]["value"].as_str().unwrap();
+            // A request that cannot be read is no guess.
+            for _ in 0..40 {
+                let two = [("x-bf-vk", value), ("x-api-key", "sk-bf-another")];
+                ask(&api, &two).await.problem(400);
+            }
+            for _ in 0..30 {
+                ask(&api, &[("x-bf-vk", value)]).await.ok(200);
+                ask(&api, &[("x-bf-vk", "sk-bf-guess")]).await.problem(401);
+            }
+            let refused = ask(&api, &[("x-bf-vk", value)]).await;
+            refused.problem(429);
+            assert_eq!(refused.headers["retry-after"], "60");
+            api.advance(Duration::from_mins(1));
+            ask(&api, &[("x-bf-vk", value)]).await.ok(200);
         }
 
         async fn only_a_key_that_exists_is_told_anything(db: Db) {
