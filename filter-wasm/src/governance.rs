@@ -14,7 +14,7 @@ use reeve_exchange::reply::Reply;
 use reeve_exchange::request::{self, Plan};
 use reeve_exchange::{Denial, reply};
 use reeve_llm::WireFormat;
-use reeve_policy::lease::{Refused, Taken, Want};
+use reeve_policy::lease::{Refused, Taken, Tenure, Want};
 
 use crate::attempt::UPSTREAM_PATH;
 #[cfg(feature = "fault-injection")]
@@ -23,7 +23,7 @@ use crate::flights;
 use crate::forwarded::Forwarded;
 use crate::policy_cache::PolicyCache;
 use crate::usage_record::Reserved;
-use crate::{access_log, history, host, limits, metrics, outbox};
+use crate::{access_log, history, host, limits, metrics, outbox, slots};
 
 /// The header that chooses the provider's cluster. Only this filter may set it.
 const CLUSTER: &str = "x-reeve-cluster";
@@ -37,6 +37,8 @@ thread_local! {
 /// One exchange.
 #[derive(Debug)]
 pub(crate) struct Governance {
+    /// Its number in this VM.
+    context_id: u32,
     state: State,
     dialect: WireFormat,
     request_id: Vec<u8>,
@@ -71,8 +73,9 @@ struct Asking {
 }
 
 impl Governance {
-    pub(crate) const fn new(policy_cluster: Rc<str>, max_silence_ms: i64) -> Self {
+    pub(crate) const fn new(context_id: u32, policy_cluster: Rc<str>, max_silence_ms: i64) -> Self {
         Self {
+            context_id,
             state: State::Idle,
             dialect: WireFormat::OpenAi,
             request_id: Vec::new(),
@@ -123,7 +126,14 @@ impl Governance {
             return self.refuse(&Denial::UsageBacklogFull);
         }
         let tenure = POLICY.with(PolicyCache::tenure);
-        match limits::reserve_all(tenure, &plan.reservations, asked, now_ms) {
+        let mut of_slots = Tenure::default();
+        if plan.reservations.iter().any(limits::is_slot) {
+            let Some(tenure) = slots::tenure() else {
+                return self.refuse(&Denial::LimitsUnavailable);
+            };
+            of_slots = tenure;
+        }
+        match limits::reserve_all(tenure, of_slots, &plan.reservations, asked, now_ms) {
             Ok(taken) => match self.forward(plan, &taken, now_ms) {
                 Ok(forwarded) => {
                     send(forwarded.plan(), size);
@@ -169,6 +179,10 @@ impl Governance {
             limits::give_back(&plan.reservations, &reserved.leases);
             return Err(Denial::PolicyUnavailable);
         };
+        let all = plan.reservations.iter().zip(taken);
+        for (_, taken) in all.filter(|(reservation, _)| limits::is_slot(reservation)) {
+            slots::hold(self.context_id, taken.lease.session);
+        }
         let left = plan.reservations.iter().zip(taken);
         let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
         let allowance = allowance::headers(left, self.dialect, now_ms);
@@ -314,6 +328,7 @@ impl HttpContext for Governance {
         fault::at(b"trap-end");
         if let State::Forwarded(forwarded) = std::mem::replace(&mut self.state, State::Idle) {
             forwarded.settle();
+            slots::let_go(self.context_id);
         }
     }
 }

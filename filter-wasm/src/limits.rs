@@ -8,7 +8,8 @@ use prost::Message as _;
 use reeve_exchange::request::Reservation;
 use reeve_policy::lease::pools::{self, Of, Pools};
 use reeve_policy::lease::{LeaseId, Lent, Need, Pool, Refused, Taken, Tenure, Want, Worker};
-use reeve_proto::v1::{LeaseAnswer, LeaseAsk, LeaseRequest, LeaseResponse};
+use reeve_policy::limit::Metric;
+use reeve_proto::v1::{LeaseAnswer, LeaseAsk, LeaseRequest, LeaseResponse, Slot};
 
 use crate::host;
 
@@ -45,9 +46,16 @@ fn key(limit_id: &str) -> String {
     format!("limit/{limit_id}")
 }
 
-/// Takes all reservations or none. `asked`: how often the request has asked for them.
+/// Is it one of the requests that may be under way at once?
+pub(crate) fn is_slot(reservation: &Reservation) -> bool {
+    reservation.limit.metric == Metric::InFlight
+}
+
+/// Takes all reservations or none, slots under a tenure of their own. `asked`: how often the request has
+/// asked for them.
 pub(crate) fn reserve_all(
     tenure: Tenure,
+    of_slots: Tenure,
     reservations: &[Reservation],
     asked: u32,
     now_ms: i64,
@@ -57,14 +65,35 @@ pub(crate) fn reserve_all(
         .map(|reservation| Need {
             limit: &reservation.limit,
             amount: reservation.amount,
+            tenure: if is_slot(reservation) {
+                of_slots
+            } else {
+                tenure
+            },
         })
         .collect();
-    WORKER.with_borrow_mut(|worker| worker.reserve_all(&Shared, tenure, &needs, asked, now_ms))
+    WORKER.with_borrow_mut(|worker| worker.reserve_all(&Shared, &needs, asked, now_ms))
 }
 
 /// Replaces a reservation by what was used.
 pub(crate) fn settle(limit_id: &str, lease: LeaseId, reserved: i64, used: i64) {
     WORKER.with_borrow_mut(|worker| worker.settle(&Shared, limit_id, lease, reserved, used));
+}
+
+/// Gives back a slot of a VM that is dead. Leader only.
+pub(crate) fn return_slot(slot: &Slot) {
+    let lease = LeaseId {
+        session: slot.session,
+        window_start_ms: slot.window_start_ms,
+    };
+    pools::change(&Shared, &slot.limit_id, |pool| pool.give_back(lease, 1));
+}
+
+/// Forgets a slot that was given back by the leader: this VM was taken for dead.
+pub(crate) fn write_off(reservation: &Reservation, lease: LeaseId) {
+    WORKER.with_borrow_mut(|worker| {
+        worker.write_off(&reservation.limit.id, lease, reservation.amount);
+    });
 }
 
 /// Gives back what was taken.
@@ -110,7 +139,6 @@ pub(crate) fn set_others(limit_id: &str, window_start_ms: i64, others: i64) {
 pub(crate) fn ask(cluster: &str, wants: &[Want]) -> Option<u32> {
     let waits = wants.iter().any(|want| want.waits);
     let request = LeaseRequest {
-        session: wants.first()?.lease.session,
         patience_ms: if waits { PATIENCE_FOR_RETURNS_MS } else { 0 },
         asks: wants
             .iter()
@@ -120,6 +148,7 @@ pub(crate) fn ask(cluster: &str, wants: &[Want]) -> Option<u32> {
                 lent: want.lent,
                 returned: want.returned,
                 want: want.missing,
+                session: want.lease.session,
             })
             .collect(),
     };

@@ -317,6 +317,7 @@ impl TryFrom<v1::Limit> for Limit {
             Ok(v1::Metric::Cost) => Metric::Cost,
             Ok(v1::Metric::Requests) => Metric::Requests,
             Ok(v1::Metric::Tokens) => Metric::Tokens,
+            Ok(v1::Metric::InFlight) => Metric::InFlight,
             Ok(v1::Metric::Unspecified) => {
                 return Err(ConvertError::new("metric", Problem::Missing));
             }
@@ -384,6 +385,7 @@ impl v1::Limit {
             Metric::Cost => v1::Metric::Cost,
             Metric::Requests => v1::Metric::Requests,
             Metric::Tokens => v1::Metric::Tokens,
+            Metric::InFlight => v1::Metric::InFlight,
         };
         let (quarter_start_month, boundaries_ms) = match &limit.alignment {
             Alignment::Rolling => (0, Vec::new()),

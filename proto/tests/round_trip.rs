@@ -68,7 +68,7 @@ fn any_window() -> impl Strategy<Value = Window> {
 prop_compose! {
     fn any_limit()(
         id in "[a-z0-9-]{1,12}",
-        metric in prop_oneof![Just(Metric::Cost), Just(Metric::Requests), Just(Metric::Tokens)],
+        metric in prop_oneof![Just(Metric::Cost), Just(Metric::Requests), Just(Metric::Tokens), Just(Metric::InFlight)],
         max in 0i64..,
         period in any_period(),
         anchor_ms in any::<i64>(),

@@ -84,7 +84,7 @@ async fn top_up(
         Metric::Cost => Nanos::parse_dollars(given.amount.as_str())
             .ok()
             .map(Nanos::get),
-        Metric::Requests | Metric::Tokens => given.amount.whole(),
+        Metric::Requests | Metric::Tokens | Metric::InFlight => given.amount.whole(),
     };
     let amount = amount.filter(|amount| (1..=MOST).contains(amount));
     let amount = amount.ok_or_else(|| {

@@ -58,7 +58,7 @@ impl Fleet {
         let answers = self
             .app()
             .ledger
-            .ask(session, vec![(self.budget.clone(), ask)])
+            .ask(vec![(self.budget.clone(), ask)])
             .await;
         answers.unwrap().remove(0).1
     }
@@ -240,7 +240,7 @@ on_every_database! {
         );
         // It is not counted any more, and is not lent anything.
         let ask = Ask { session: a.session, lent, returned: 0, want: 1, waits: true };
-        let refused = fleet.app().ledger.ask(a.session, vec![(fleet.budget.clone(), ask)]).await;
+        let refused = fleet.app().ledger.ask(vec![(fleet.budget.clone(), ask)]).await;
         assert_eq!(refused, Err(Unavailable));
         // Its late usage counts, and if it lives after all it begins anew.
         fleet.spend("a", 2, 500).await;
@@ -255,12 +255,12 @@ on_every_database! {
         for (offset_ms, lent) in [(0, true), (60_000, true), (30_000, false), (3_600_000, false), (-3_600_000, false)] {
             let key = Key { window_start_ms: START_MS + offset_ms, ..fleet.budget.clone() };
             let ask = Ask { session: a, lent: 0, returned: 0, want: 2_000_000_000, waits: true };
-            let answers = fleet.app().ledger.ask(a, vec![(key, ask)]).await.unwrap();
+            let answers = fleet.app().ledger.ask(vec![(key, ask)]).await.unwrap();
             assert_eq!(answers[0].1.lent >= 2_000_000_000, lent, "{offset_ms}");
         }
         let unknown = Key { limit_id: "none".into(), window_start_ms: START_MS };
         let ask = Ask { session: a, lent: 0, returned: 0, want: 1, waits: true };
-        let answers = fleet.app().ledger.ask(a, vec![(unknown, ask)]).await.unwrap();
+        let answers = fleet.app().ledger.ask(vec![(unknown, ask)]).await.unwrap();
         assert_eq!(answers[0].1.lent, 0);
     }
 
@@ -275,7 +275,7 @@ on_every_database! {
             let (session, key) = (sessions[index % 8], fleet.budget.clone());
             tokio::spawn(async move {
                 let ask = Ask { session, lent: 0, returned: 0, want: 500_000_000, waits: true };
-                app.ledger.ask(session, vec![(key, ask)]).await.unwrap()
+                app.ledger.ask(vec![(key, ask)]).await.unwrap()
             })
         });
         for ask in asks.collect::<Vec<_>>() {
@@ -304,7 +304,7 @@ on_every_database! {
             let session = sessions[index];
             let ask = Ask { session, lent: lent[index], returned: 0, want: 700_000_000, waits: true };
             let asks = vec![(fleet.budget.clone(), ask)];
-            let answers = ledgers[index].ask(session, asks).await.unwrap();
+            let answers = ledgers[index].ask(asks).await.unwrap();
             lent[index] = answers[0].1.lent;
             assert!(answers[0].1.committed <= BUDGET);
             assert!(lent[0] + lent[1] <= BUDGET, "{lent:?}");
@@ -319,7 +319,7 @@ on_every_database! {
         // As if the disk were full.
         fleet.change_schema("ALTER TABLE holdings RENAME TO nowhere").await;
         let ask = Ask { session: a, lent: of_a, returned: 0, want: 1, waits: true };
-        let refused = fleet.app().ledger.ask(a, vec![(fleet.budget.clone(), ask)]).await;
+        let refused = fleet.app().ledger.ask(vec![(fleet.budget.clone(), ask)]).await;
         assert_eq!(refused, Err(Unavailable), "nobody is held up");
         let app = Arc::clone(fleet.app());
         let record = UsageRecord {
@@ -344,7 +344,7 @@ on_every_database! {
         let (session, key, want) = (a.session, fleet.budget.clone(), BUDGET - of_a);
         let waiting = tokio::spawn(async move {
             let ask = Ask { session, lent: of_a, returned: 0, want, waits: true };
-            app.ledger.ask_patiently(session, vec![(key, ask)], Duration::from_secs(20)).await
+            app.ledger.ask_patiently(vec![(key, ask)], Duration::from_secs(20)).await
         });
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!waiting.is_finished());

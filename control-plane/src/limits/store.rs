@@ -212,6 +212,8 @@ const fn metric_word(metric: Metric) -> &'static str {
         Metric::Cost => "cost",
         Metric::Requests => "requests",
         Metric::Tokens => "tokens",
+        // Of a key, in a column of its own (`virtual_keys::in_flight`).
+        Metric::InFlight => "in_flight",
     }
 }
 

@@ -85,6 +85,6 @@ impl LimitUsage {
 pub fn amount_of(metric: Metric, amount: i64) -> Number {
     match metric {
         Metric::Cost => Number::from_display(Nanos::new(amount)),
-        Metric::Requests | Metric::Tokens => Number::from_display(amount),
+        Metric::Requests | Metric::Tokens | Metric::InFlight => Number::from_display(amount),
     }
 }

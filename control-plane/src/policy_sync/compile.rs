@@ -21,8 +21,8 @@ use crate::pricing_overrides::PricingOverride;
 use crate::providers::Provider;
 use crate::settings::Settings;
 use crate::teams::Team;
-use crate::virtual_keys::ProviderConfig;
 use crate::virtual_keys::store::Stored;
+use crate::virtual_keys::{ProviderConfig, in_flight};
 
 /// The settings and the providers: one entry, because every request reads both.
 pub fn settings(
@@ -77,6 +77,8 @@ fn model_limits(config: &ModelConfig) -> ModelLimits {
 pub fn virtual_key(stored: &Stored, model_configs: &[ModelConfig], now_ms: i64) -> EntityEntries {
     let key = &stored.key;
     let configs = key.provider_configs.iter();
+    let slots = key.max_in_flight.map(|max| in_flight::limit(&key.id, max));
+    let own_limits = key.limits.iter().chain(&slots);
     let of_models = model_configs.iter();
     let message = v1::VirtualKey {
         id: key.id.clone(),
@@ -89,7 +91,9 @@ pub fn virtual_key(stored: &Stored, model_configs: &[ModelConfig], now_ms: i64) 
             .collect(),
         team_id: key.team_id.clone().unwrap_or_default(),
         customer_id: key.customer_id.clone().unwrap_or_default(),
-        limits: limits(&key.limits, now_ms),
+        limits: own_limits
+            .map(|limit| v1::Limit::at(limit, now_ms))
+            .collect(),
         model_limits: of_models
             .map(|config| v1::ModelLimits::at(&model_limits(config), now_ms))
             .collect(),

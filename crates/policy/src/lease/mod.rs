@@ -31,17 +31,25 @@
 //!   know whether it was spent.
 //!
 //! A reservation belongs to the window it was made in, whenever it is settled.
+//!
+//! Slots ([`Metric::InFlight`](crate::limit::Metric::InFlight)) are lent in the same way, in a window that
+//! never ends, and nothing of them is ever used: settled with zero, a slot is free again. So that a process
+//! that was killed does not keep them, they are held under a session of their own, which [ends](term) after
+//! seconds of silence.
 
 mod account;
 mod block;
+mod need;
 mod pool;
 pub mod pools;
+pub mod term;
 mod worker;
 
 pub use account::{Account, Answer, Ask, Holding, Session, Terms};
 pub use block::Block;
+pub use need::{Lent, Need, Refused, Taken, Tenure, Want};
 pub use pool::{Pool, Short};
-pub use worker::{Lent, Need, Refused, Taken, Tenure, Want, Worker};
+pub use worker::Worker;
 
 /// Whose lease it is, and in which window. A later one is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

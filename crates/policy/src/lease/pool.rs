@@ -64,18 +64,21 @@ impl Pool {
     /// A worker takes a block that covers `amount`: more than that, so that it need not come again
     /// soon, unless the limit is tight. Gives the pool to store, and what was taken.
     pub fn take(self, amount: i64) -> Result<(Self, i64), Short> {
-        let free = self.free();
-        if amount > free {
-            return Err(Short {
-                missing: amount.saturating_sub(free),
-            });
-        }
         let ahead = if self.tight {
             amount
         } else {
-            amount.saturating_mul(Self::AHEAD).min(free >> 2)
+            amount.saturating_mul(Self::AHEAD).min(self.free() >> 2)
         };
-        let size = ahead.max(amount);
+        self.take_exactly(ahead.max(amount))
+    }
+
+    /// The same with a block of this size: what is in no block beyond what is in use, no trap of a VM can
+    /// lose.
+    pub fn take_exactly(self, size: i64) -> Result<(Self, i64), Short> {
+        let missing = size.saturating_sub(self.free());
+        if missing > 0 {
+            return Err(Short { missing });
+        }
         let taken = self.taken.saturating_add(size);
         Ok((Self { taken, ..self }, size))
     }

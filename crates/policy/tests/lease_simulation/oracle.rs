@@ -12,6 +12,10 @@ pub(crate) struct Totals {
     pub(crate) trapped: u64,
     pub(crate) killed: u64,
     pub(crate) crashed: u64,
+    /// Sessions of slots that were silent for too long.
+    pub(crate) expired: u64,
+    /// Requests that their Envoy has ended, because it was not renewed.
+    pub(crate) ended: u64,
 }
 
 impl Totals {
@@ -22,6 +26,8 @@ impl Totals {
         self.trapped += other.trapped;
         self.killed += other.killed;
         self.crashed += other.crashed;
+        self.expired += other.expired;
+        self.ended += other.ended;
     }
 }
 
