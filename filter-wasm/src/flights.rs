@@ -92,6 +92,13 @@ pub(crate) fn end(flight: Flight) {
     });
 }
 
+/// The same of one with a slot. False: the leader has found the note before, and given the slot back.
+pub(crate) fn end_with_slot(flight: Flight) -> bool {
+    let is_mine = flight.take_note().is_some();
+    VM.with_borrow_mut(|vm| vm.free.push(flight.place));
+    is_mine
+}
+
 /// Shows that this VM lives. Call on every tick of a worker. False: it was taken for dead.
 pub(crate) fn beat() -> bool {
     VM.with_borrow_mut(Vm::beat)
@@ -100,6 +107,14 @@ pub(crate) fn beat() -> bool {
 impl Flight {
     fn key(self) -> String {
         format!("flight/{}/{}", self.vm, self.place)
+    }
+
+    /// Takes the note away; of two who do, one gets it.
+    fn take_note(self) -> Option<Vec<u8>> {
+        let key = self.key();
+        let (note, version) = host::shared_get(&key);
+        let note = note.filter(|note| !note.is_empty())?;
+        host::shared_swap(&key, &[], version).then_some(note)
     }
 }
 
@@ -227,9 +242,10 @@ fn bury(number: u64, life: Life, now_ms: i64) {
                 ..record
             });
         }
-        host::shared_set(&flight.key(), &[]);
-        // Given back last: a slot may be lost so, but never be two.
-        slot.iter().for_each(limits::return_slot);
+        // Given back last, and by one only: a slot may be lost so, but never be two.
+        if flight.take_note().is_some() {
+            slot.iter().for_each(limits::return_slot);
+        }
         reported = reported.saturating_add(1);
     }
     if reported > 0 {

@@ -175,10 +175,13 @@ impl Forwarded {
             limits::settle(&reservation.limit.id, *lease, reservation.amount, *used);
         }
         outbox::append(usage_record::of(&plan, &self.reserved, &settlement, now_ms));
-        flights::end(self.flight);
-        // Only now, when nobody would find its note any more and give it back once more.
-        if let Some((reservation, lease)) = slot {
-            limits::settle(&reservation.limit.id, lease, reservation.amount, 0);
+        match slot {
+            None => flights::end(self.flight),
+            // Only now, when nobody would find its note any more and give it back once more.
+            Some((reservation, lease)) if flights::end_with_slot(self.flight) => {
+                limits::settle(&reservation.limit.id, lease, reservation.amount, 0);
+            }
+            Some((reservation, lease)) => limits::write_off(reservation, lease),
         }
         history::learn(&plan, &settlement, now_ms);
         access_log::ended(&settlement);

@@ -22,10 +22,12 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(now_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
-/// Milliseconds of a clock that only goes forward, the same one in all VMs of a process.
+/// Milliseconds of a clock that only goes forward, the same one in all VMs of a process. Without one it is
+/// too late for everything.
 pub(crate) fn monotonic_ms() -> i64 {
-    let nanos = checked("clock_time_get", abi::monotonic_nanoseconds());
-    i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)
+    let nanos = found("clock_time_get", abi::monotonic_nanoseconds());
+    let ms = nanos.and_then(|nanos| i64::try_from(nanos / 1_000_000).ok());
+    ms.unwrap_or(i64::MAX)
 }
 
 /// A line in Envoy's log. The text is ours or went through the sanitiser.

@@ -1,7 +1,7 @@
 //! Limits: this VM's [`Worker`] on the process's pools in shared data, and its questions to the control
 //! plane.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -15,6 +15,8 @@ use crate::host;
 
 const SERVICE: &str = "reeve.v1.PolicySync";
 const METHOD: &str = "Lease";
+/// How long it is not asked when it has not answered, where a request can do without.
+const RETRY_MS: i64 = 1_000;
 /// How long the control plane has to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may wait for others to return something, when a request waits for it.
@@ -23,6 +25,8 @@ const PATIENCE_FOR_RETURNS_MS: u32 = 500;
 thread_local! {
     /// One per VM, and a VM has one thread.
     static WORKER: RefCell<Worker> = RefCell::default();
+    /// Until when the control plane is not asked by requests that need not.
+    static UNREACHABLE_UNTIL_MS: Cell<i64> = Cell::default();
 }
 
 /// `limit/<id>` in shared data.
@@ -51,28 +55,53 @@ pub(crate) fn is_slot(reservation: &Reservation) -> bool {
     reservation.limit.metric == Metric::InFlight
 }
 
+/// Under which each of the reservations is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tenures {
+    pub(crate) of_limits: Tenure,
+    pub(crate) of_slots: Tenure,
+}
+
 /// Takes all reservations or none, slots under a tenure of their own. `asked`: how often the request has
 /// asked for them.
 pub(crate) fn reserve_all(
-    tenure: Tenure,
-    of_slots: Tenure,
+    tenures: Tenures,
     reservations: &[Reservation],
     asked: u32,
     now_ms: i64,
 ) -> Result<Vec<Taken>, Refused> {
-    let needs: Vec<Need<'_>> = reservations
-        .iter()
-        .map(|reservation| Need {
-            limit: &reservation.limit,
-            amount: reservation.amount,
-            tenure: if is_slot(reservation) {
-                of_slots
-            } else {
-                tenure
-            },
-        })
-        .collect();
+    let needs = needs(tenures, reservations);
     WORKER.with_borrow_mut(|worker| worker.reserve_all(&Shared, &needs, asked, now_ms))
+}
+
+/// Makes room for the reservations beyond what is held, as far as that is allowed: the control plane cannot be
+/// asked.
+pub(crate) fn draw(tenures: Tenures, reservations: &[Reservation], percent: u32, now_ms: i64) {
+    let needs = needs(tenures, reservations);
+    WORKER.with_borrow_mut(|worker| worker.draw(&Shared, &needs, percent, now_ms));
+}
+
+fn needs(tenures: Tenures, reservations: &[Reservation]) -> Vec<Need<'_>> {
+    let all = reservations.iter().map(|reservation| Need {
+        limit: &reservation.limit,
+        amount: reservation.amount,
+        tenure: if is_slot(reservation) {
+            tenures.of_slots
+        } else {
+            tenures.of_limits
+        },
+    });
+    all.collect()
+}
+
+/// The control plane could not be asked a moment ago; waiting for it once more would hold requests up.
+pub(crate) fn is_unreachable(now_ms: i64) -> bool {
+    now_ms < UNREACHABLE_UNTIL_MS.get()
+}
+
+/// It could not be asked.
+pub(crate) fn note_unreachable(now_ms: i64) {
+    UNREACHABLE_UNTIL_MS.set(now_ms.saturating_add(RETRY_MS));
 }
 
 /// Replaces a reservation by what was used.
@@ -162,6 +191,7 @@ pub(crate) fn on_answer(wants: &[Want], bytes: &[u8], now_ms: i64) -> Result<(),
         want.limit_id == answer.limit_id && want.lease.window_start_ms == answer.window_start_ms
     };
     let pairs = || wants.iter().zip(&response.answers);
+    UNREACHABLE_UNTIL_MS.set(0);
     if response.answers.len() != wants.len() || !pairs().all(is_answer) {
         return Err("it answers other questions".into());
     }

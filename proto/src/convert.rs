@@ -142,6 +142,7 @@ impl TryFrom<v1::Settings> for Settings {
                 } else {
                     WhenShort::Reject
                 },
+                emergency_percent: message.emergency_percent,
             },
             model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
         })
@@ -169,6 +170,7 @@ impl v1::Settings {
             }),
             balanced_reservations: settings.reserving.sizing == Sizing::Balanced,
             clamp_when_short: settings.reserving.when_short == WhenShort::Clamp,
+            emergency_percent: settings.reserving.emergency_percent,
             model_limits: model_limits
                 .map(|limits| v1::ModelLimits::at(limits, now_ms))
                 .collect(),

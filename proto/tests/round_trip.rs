@@ -102,6 +102,7 @@ proptest! {
         sizing in prop_oneof![Just(Sizing::Strict), Just(Sizing::Balanced)],
         price_overrides in vec(any_override(), 0..3),
         ceiling in option::of((0i64.., 0i64.., any::<u64>())),
+        emergency_percent in 0u32..=100,
         when_short in prop_oneof![Just(WhenShort::Reject), Just(WhenShort::Clamp)],
         of_model in (option::of("[a-z]{1,8}"), option::of("[a-z]{1,8}"), vec(any_limit(), 0..3)),
     ) {
@@ -113,7 +114,7 @@ proptest! {
             .collect();
         let sent = Settings {
             enable_governance, providers, required_headers, max_request_body_bytes,
-            reserving: Reserving { sizing, when_short },
+            reserving: Reserving { sizing, when_short, emergency_percent },
             price_overrides,
             ceiling: ceiling.map(|(input, output, version)| {
                 Rc::new(PriceList { version, ..Price::uniform(input, output).into() })

@@ -373,7 +373,7 @@ on_every_database! {
         let a = fleet.join("a").await.session;
         let fresh = json!({
             "limit": 16, "used": 0, "reserved": 0, "suspense": 0, "remaining": 16,
-            "resets_at": "2026-01-01T00:01:00.000Z",
+            "max_overspend": 0, "resets_at": "2026-01-01T00:01:00.000Z",
         });
         assert_eq!(fleet.usage().await, fresh, "a standing lease that is not touched is not told");
         let lent = fleet.ask(a, [0, 0], 4_000_000_000).await.lent;
@@ -381,13 +381,13 @@ on_every_database! {
         fleet.spend("a", 1, 1_500_000_000).await;
         let lives = json!({
             "limit": 16, "used": 1.5, "reserved": 3.5, "suspense": 0, "remaining": 11,
-            "resets_at": "2026-01-01T00:01:00.000Z",
+            "max_overspend": 0, "resets_at": "2026-01-01T00:01:00.000Z",
         });
         assert_eq!(fleet.usage().await, lives);
         fleet.api.advance(Duration::from_secs(31));
         let gone = json!({
             "limit": 16, "used": 1.5, "reserved": 0, "suspense": 3.5, "remaining": 11,
-            "resets_at": "2026-01-01T00:01:00.000Z",
+            "max_overspend": 0, "resets_at": "2026-01-01T00:01:00.000Z",
         });
         assert_eq!(fleet.usage().await, gone);
         // It comes back.
@@ -395,6 +395,21 @@ on_every_database! {
         assert_eq!(fleet.usage().await, lives);
         fleet.api.advance(Duration::from_secs(30));
         assert_eq!(fleet.usage().await["remaining"], 16, "another window");
+    }
+
+    async fn by_how_much_a_limit_can_be_overspent_is_shown(db: Db) {
+        let fleet = Fleet::new(db).await;
+        fleet.join("a").await;
+        fleet.join("b").await;
+        for (config, most) in [
+            (r#""when_unreachable": "fail_open_capped", "emergency_allowance_percent": 25"#, json!(8)),
+            (r#""reservation": "balanced""#, json!(null)),
+            (r#""when_unreachable": "fail_closed", "reservation": "strict""#, json!(0)),
+        ] {
+            let body = format!(r#"{{"client_config": {{{config}}}}}"#);
+            fleet.api.put("/api/config", &body).await.ok(200);
+            assert_eq!(fleet.usage().await["max_overspend"], most, "{config}");
+        }
     }
 
     async fn an_administrator_releases_what_an_envoy_that_has_gone_holds(db: Db) {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use reeve_policy::limit::Limit;
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
+use reeve_policy::reservation::Reserving;
 use reeve_policy::view;
 use reeve_policy::virtual_key::Owner;
 use reeve_proto::v1;
@@ -37,7 +38,10 @@ pub fn settings(
         providers: providers.iter().map(provider).collect(),
         required_headers: settings.required_headers.clone(),
         max_request_body_bytes: u64::try_from(settings.max_request_body_bytes).unwrap_or(0),
-        reserving: settings.reserving,
+        reserving: Reserving {
+            emergency_percent: settings.unreachable.allowed_percent(),
+            ..settings.reserving
+        },
         price_overrides: overrides.iter().map(PricingOverride::compiled).collect(),
         ceiling: settings.ceiling.map(|ceiling| Rc::new(ceiling.into())),
         model_limits: ModelLimitsTable::new(model_configs.iter().map(model_limits).collect()),

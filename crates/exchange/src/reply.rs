@@ -313,8 +313,8 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn exceeded(metric: Metric) -> Denial {
-        Denial::LimitExceeded(LimitExceeded {
+    fn limit(metric: Metric) -> LimitExceeded {
+        LimitExceeded {
             metric,
             level: Level::Team,
             owner_id: "team-1".into(),
@@ -324,7 +324,11 @@ mod tests {
             reserved: 7,
             asked: 2,
             resets_at_ms: 1_700_000_000_500,
-        })
+        }
+    }
+
+    fn exceeded(metric: Metric) -> Denial {
+        Denial::LimitExceeded(limit(metric))
     }
 
     fn json(reply: &Reply) -> serde_json::Value {
@@ -371,14 +375,11 @@ mod tests {
 
     #[test]
     fn a_request_too_many_at_once_may_be_retried_in_a_second() {
-        let Denial::LimitExceeded(limit) = exceeded(Metric::InFlight) else {
-            unreachable!()
-        };
         let denial = Denial::LimitExceeded(LimitExceeded {
             max: 5,
             used: 5,
             resets_at_ms: i64::MAX,
-            ..limit
+            ..limit(Metric::InFlight)
         });
         for dialect in [
             WireFormat::OpenAi,

@@ -363,6 +363,10 @@ pub struct Settings {
     pub ceiling: ::core::option::Option<Ceiling>,
     #[prost(message, repeated, tag = "23")]
     pub price_overrides: ::prost::alloc::vec::Vec<PriceOverride>,
+    /// How much of each limit an Envoy may use beyond what it holds of it, while the control plane cannot be
+    /// asked; 0: nothing.
+    #[prost(uint32, tag = "24")]
+    pub emergency_percent: u32,
     /// Of every request for what they name, whoever makes it.
     #[prost(message, repeated, tag = "5")]
     pub model_limits: ::prost::alloc::vec::Vec<ModelLimits>,

@@ -8,7 +8,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::pools::{self, Of, Pools};
-use super::{Block, LeaseId, Lent, Need, Pool, Refused, Taken, Want, standing};
+use super::{
+    Block, LeaseId, Lent, Need, Pool, Refused, Taken, Want, emergency_allowance, standing,
+};
 use crate::limit::{Exceeded, Limit, Metric};
 
 /// A request asks so often for what it lacks. Whoever finds every time that others were faster is refused.
@@ -42,6 +44,8 @@ struct Held {
     exactly: bool,
     /// The limit, as the last request saw it.
     max: i64,
+    /// More may be lent than that: it was lowered.
+    is_over: bool,
     tight: bool,
     /// The recalls of the pool that have been seen to.
     recalls: i64,
@@ -86,7 +90,9 @@ impl Worker {
         let mut short = Vec::new();
         for (index, need) in needs.iter().enumerate() {
             let held = self.open(*need, now_ms);
-            held.heed_lowering(pools, need.limit);
+            if held.exactly && asked == 0 {
+                held.heed_lowering(pools, need.limit);
+            }
             // What is held of a limit that was lowered since is not to be used up first.
             let is_possible = need.amount <= need.limit.max;
             if is_possible && held.now.missing(need.amount) == 0 {
@@ -205,12 +211,26 @@ impl Worker {
         }
     }
 
+    /// Makes room for what is needed though the control plane cannot be asked, each limit by no more than so
+    /// much of it, in all workers of the process together. Slots have no such allowance.
+    pub fn draw(&mut self, pools: &impl Pools, needs: &[Need<'_>], percent: u32, now_ms: i64) {
+        for need in needs {
+            let most = emergency_allowance(need.limit, percent);
+            let held = self.open(*need, now_ms);
+            let (of, missing) = (held.of(&need.limit.id), held.now.missing(need.amount));
+            pools::change(pools, &need.limit.id, |pool| {
+                let pool = pool.at(of.lease, of.standing);
+                pool.draw(missing, most).unwrap_or(pool)
+            });
+        }
+    }
+
     /// What the control plane answers to a want.
     pub fn on_lent(&mut self, pools: &impl Pools, want: &Want, lent: Lent, now_ms: i64) {
         // What was lent is looked after, and returned if nobody uses it.
         let held = self.limits.entry(want.limit_id.clone()).or_default();
-        // Of slots more may have been lent than a limit that was lowered since allows.
-        let tight = lent.tight || (held.exactly && lent.committed > held.max);
+        held.is_over = held.exactly && lent.committed > held.max;
+        let tight = lent.tight || held.is_over;
         // Who asked may have been the first to look at the pool in this window.
         let pool = pools::change(pools, &want.limit_id, |pool| {
             let pool = pool.at(want.lease, want.lent);
@@ -322,7 +342,8 @@ impl Held {
     /// as it becomes free, and the control plane is asked for each.
     fn heed_lowering(&mut self, pools: &impl Pools, limit: &Limit) {
         let before = std::mem::replace(&mut self.max, limit.max);
-        if self.exactly && limit.max < before {
+        self.is_over |= limit.max < before;
+        if self.is_over {
             pools::recall(pools, self.of(&limit.id));
         }
     }
@@ -458,7 +479,12 @@ impl Held {
             lease: pool.id,
             lent: pool.lent,
             returned: pool.returned,
-            missing: missing.max(0),
+            // What was drawn is to be covered, too.
+            missing: if missing > 0 {
+                missing.saturating_add(pool.emergency)
+            } else {
+                0
+            },
             waits,
             number: self.said,
         }

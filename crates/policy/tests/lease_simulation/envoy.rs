@@ -102,6 +102,7 @@ impl Envoy {
         now_ms: i64,
         limits: &[Limit],
         oracle: &mut Oracle,
+        emergency_percent: u32,
     ) -> Admission {
         let needs: Vec<Need<'_>> = wants
             .iter()
@@ -112,6 +113,10 @@ impl Envoy {
             })
             .collect();
         let vm = &mut self.vms[vm];
+        if emergency_percent > 0 {
+            vm.worker
+                .draw(&self.shared, &needs, emergency_percent, now_ms);
+        }
         match vm.worker.reserve_all(&self.shared, &needs, 0, now_ms) {
             Ok(taken) => {
                 let reserved = wants.iter().zip(taken);

@@ -52,6 +52,7 @@ fn no_order_of_events_overspends_a_limit_or_counts_usage_twice() {
     assert!(totals.refused > 10_000, "{totals:?}");
     assert!(totals.asked > 10_000, "{totals:?}");
     assert!(totals.trapped > 100 && totals.killed > 100, "{totals:?}");
+    assert!(totals.alone > 1_000, "{totals:?}");
 }
 
 #[test]

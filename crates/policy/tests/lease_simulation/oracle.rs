@@ -9,6 +9,8 @@ pub(crate) struct Totals {
     pub(crate) admitted: u64,
     pub(crate) refused: u64,
     pub(crate) asked: u64,
+    /// Admitted beyond what was held, while the control plane could not be asked.
+    pub(crate) alone: u64,
     pub(crate) trapped: u64,
     pub(crate) killed: u64,
     pub(crate) crashed: u64,
@@ -23,6 +25,7 @@ impl Totals {
         self.admitted += other.admitted;
         self.refused += other.refused;
         self.asked += other.asked;
+        self.alone += other.alone;
         self.trapped += other.trapped;
         self.killed += other.killed;
         self.crashed += other.crashed;

@@ -1,19 +1,23 @@
 //! Slots in the same bad world, in which Envoys are cut off for minutes too, and time matters: each process
 //! has a clock of its own.
 
+mod control_plane;
+
 use std::collections::BTreeMap;
 
 use reeve_policy::calendar::Alignment;
 use reeve_policy::lease::pools::{self, Of};
 use reeve_policy::lease::term::{LASTS_MS, RENEW_EVERY_MS, Term, Watch};
 use reeve_policy::lease::{
-    Account, Answer, LeaseId, Lent, Need, Pool, Refused, Session, Terms, Want, Worker,
+    Account, Answer, LeaseId, Lent, Need, Pool, Refused, Session, Want, Worker,
 };
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::period::Period;
 
+use control_plane::ControlPlane;
+
 use crate::chance::Chance;
-use crate::envoy::{Shared, ask};
+use crate::envoy::Shared;
 use crate::network::{LimitNumber, Wire};
 use crate::oracle::Totals;
 
@@ -49,18 +53,6 @@ enum Down {
         session: Session,
         asked_at_ms: i64,
     },
-}
-
-struct ControlPlane {
-    accounts: Vec<Account>,
-    /// Whose it is, and a mark that changes with each renewal.
-    sessions: BTreeMap<Session, (Boot, i64)>,
-    /// As the ledger counts them.
-    counted: BTreeMap<Session, u32>,
-    last_session: Session,
-    watch: Watch,
-    /// What its clock shows more than the world's.
-    ahead_ms: i64,
 }
 
 struct Envoy {
@@ -369,75 +361,6 @@ impl SlotsWorld {
     }
 }
 
-impl ControlPlane {
-    const fn terms(&self, max: i64) -> Terms<'_> {
-        Terms {
-            max,
-            base: max,
-            sessions: &self.counted,
-            comes_back: true,
-        }
-    }
-
-    fn on_message(&mut self, boot: Boot, message: Up, limits: &[Limit]) -> Vec<(Boot, Down)> {
-        match message {
-            Up::Renew { asked_at_ms } => {
-                let live = self.sessions.iter_mut().find(|(_, (of, _))| *of == boot);
-                let session = if let Some((session, (_, mark))) = live {
-                    *mark += 1;
-                    *session
-                } else {
-                    self.last_session += 1;
-                    self.sessions.insert(self.last_session, (boot, 0));
-                    self.counted.insert(self.last_session, 0);
-                    self.last_session
-                };
-                vec![(
-                    boot,
-                    Down::Renewed {
-                        session,
-                        asked_at_ms,
-                    },
-                )]
-            }
-            Up::Ask { vm, limit, want } => {
-                let ask = ask(&want);
-                if !self.sessions.contains_key(&ask.session) {
-                    return Vec::new();
-                }
-                let mut account = std::mem::take(&mut self.accounts[limit]);
-                let answer = account.ask(ask, self.terms(limits[limit].max));
-                let mut replies = vec![(boot, Down::Answer { vm, want, answer })];
-                if answer.recall {
-                    let holders = account.holders(self.terms(limits[limit].max));
-                    replies.extend(holders.filter_map(|session| {
-                        let (boot, _) = self.sessions.get(&session)?;
-                        Some((*boot, Down::Recall { limit, session }))
-                    }));
-                }
-                self.accounts[limit] = account;
-                replies
-            }
-        }
-    }
-
-    fn expire(&mut self, now_ms: i64) -> u64 {
-        let sessions = self.sessions.iter();
-        let marks: Vec<_> = sessions
-            .map(|(session, (_, mark))| (*session, *mark))
-            .collect();
-        let silent = self.watch.silent(&marks, now_ms + self.ahead_ms);
-        for (session, _) in &silent {
-            self.sessions.remove(session);
-            self.counted.remove(session);
-            for account in &mut self.accounts {
-                account.release(*session);
-            }
-        }
-        u64::try_from(silent.len()).unwrap()
-    }
-}
-
 impl Envoy {
     fn finish(&mut self, vm: usize, flight: usize) {
         let state = &mut self.vms[vm];
@@ -554,4 +477,18 @@ fn what_was_lent_under_a_higher_limit_does_not_go_round() {
         (wants[0].lent, wants[0].returned, wants[0].missing),
         (10, 1, 1)
     );
+    let no = Lent {
+        total: 10,
+        tight: true,
+        posted: 0,
+        committed: 9,
+    };
+    worker.on_lent(&shared, &wants[0], no, 0);
+    // One more that ends is not there for the next one either, until the control plane says so.
+    worker.settle(&shared, &limit.id, lease, 1, 0);
+    assert!(matches!(
+        take(&mut worker, &limit, 0),
+        Err(Refused::Short(_) | Refused::Exceeded(..))
+    ));
+    assert_eq!(shared.0.borrow()[&limit.id].returned, 2);
 }
