@@ -45,6 +45,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     parts.spawn(release_silent_sessions(Arc::clone(&app)));
     parts.spawn(follow_replicas(Arc::clone(&app)));
     parts.spawn(prune_ledger(Arc::clone(&app)));
+    parts.spawn(end_silent_slots(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
     parts.spawn(keep_envoy_files(Arc::clone(&app)));
     finish(&app, parts).await
@@ -128,6 +129,11 @@ async fn serve_grpc(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> 
 
 async fn keep_ledger(app: Arc<App>) -> anyhow::Result<()> {
     ledger::run(app).await;
+    Ok(())
+}
+
+async fn end_silent_slots(app: Arc<App>) -> anyhow::Result<()> {
+    ledger::end_silent_slots(app).await;
     Ok(())
 }
 

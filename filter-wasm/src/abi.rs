@@ -6,6 +6,8 @@
 //!
 //! One call is left to the SDK: opening a stream of gRPC, because its dispatcher has to know the token.
 //!
+//! One function is WASI's: proxy-wasm has no clock that only goes forward.
+//!
 //! Source: the proxy-wasm specification, ABI v0.2.1; the status codes are those of its host SDK.
 #![expect(
     unsafe_code,
@@ -115,6 +117,13 @@ unsafe extern "C" {
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, size: usize, end_of_stream: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_close_stream(kind: u32) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
 }
 
 fn checked(status: u32) -> Result<()> {
@@ -156,6 +165,15 @@ pub(crate) fn current_time_nanoseconds() -> Result<u64> {
     let mut time = 0;
     // SAFETY: the host writes one number to an address that outlives the call.
     checked(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
+    Ok(time)
+}
+
+/// Nanoseconds of a clock that only goes forward, the same one in all VMs of a process.
+pub(crate) fn monotonic_nanoseconds() -> Result<u64> {
+    const MONOTONIC: u32 = 1;
+    let mut time = 0;
+    // SAFETY: the host writes one number to an address that outlives the call.
+    checked(unsafe { clock_time_get(MONOTONIC, 1, &raw mut time) })?;
     Ok(time)
 }
 
@@ -302,6 +320,19 @@ pub(crate) fn send_grpc(token: u32, message: &[u8]) -> Result<()> {
 pub(crate) fn cancel_grpc(token: u32) -> Result<()> {
     // SAFETY: there is no address in it.
     checked(unsafe { proxy_grpc_cancel(token) })
+}
+
+/// What is called from now on is about another context.
+pub(crate) fn set_effective_context(context: u32) -> Result<()> {
+    // SAFETY: there is no address in it.
+    checked(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Ends the exchange, on both sides.
+pub(crate) fn close_stream() -> Result<()> {
+    const REQUEST: u32 = 0;
+    // SAFETY: there is no address in it.
+    checked(unsafe { proxy_close_stream(REQUEST) })
 }
 
 // ---------------------------------------------------------------- header maps as bytes

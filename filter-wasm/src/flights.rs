@@ -15,11 +15,11 @@ use std::cell::RefCell;
 use prost::Message as _;
 use reeve_exchange::request::Plan;
 use reeve_exchange::response;
-use reeve_proto::v1::UsageRecord;
+use reeve_proto::v1::{self, Slot};
 
 use crate::shared;
 use crate::usage_record::{self, Reserved};
-use crate::{host, outbox};
+use crate::{host, limits, outbox};
 
 /// Numbers of VMs given out.
 const VM_COUNT: &str = "vm_count";
@@ -63,7 +63,19 @@ pub(crate) fn begin(plan: &Plan, reserved: &Reserved) -> Option<Flight> {
     let flight = VM.with_borrow_mut(Vm::take_place)?;
     let settlement = response::abandon(plan);
     let record = usage_record::of(plan, reserved, &settlement, reserved.at_ms);
-    host::shared_set(&flight.key(), &record.encode_to_vec());
+    let taken = plan.reservations.iter().zip(&reserved.leases);
+    let slot = taken.filter(|(reservation, _)| limits::is_slot(reservation));
+    let note = v1::Flight {
+        record: Some(record),
+        slot: slot
+            .map(|(reservation, lease)| Slot {
+                limit_id: reservation.limit.id.clone(),
+                session: lease.session,
+                window_start_ms: lease.window_start_ms,
+            })
+            .next(),
+    };
+    host::shared_set(&flight.key(), &note.encode_to_vec());
     Some(flight)
 }
 
@@ -80,14 +92,29 @@ pub(crate) fn end(flight: Flight) {
     });
 }
 
-/// Shows that this VM lives. Call on every tick of a worker.
-pub(crate) fn beat() {
-    VM.with_borrow_mut(Vm::beat);
+/// The same of one with a slot. False: the leader has found the note before, and given the slot back.
+pub(crate) fn end_with_slot(flight: Flight) -> bool {
+    let is_mine = flight.take_note().is_some();
+    VM.with_borrow_mut(|vm| vm.free.push(flight.place));
+    is_mine
+}
+
+/// Shows that this VM lives. Call on every tick of a worker. False: it was taken for dead.
+pub(crate) fn beat() -> bool {
+    VM.with_borrow_mut(Vm::beat)
 }
 
 impl Flight {
     fn key(self) -> String {
         format!("flight/{}/{}", self.vm, self.place)
+    }
+
+    /// Takes the note away; of two who do, one gets it.
+    fn take_note(self) -> Option<Vec<u8>> {
+        let key = self.key();
+        let (note, version) = host::shared_get(&key);
+        let note = note.filter(|note| !note.is_empty())?;
+        host::shared_swap(&key, &[], version).then_some(note)
     }
 }
 
@@ -112,17 +139,18 @@ impl Vm {
         })
     }
 
-    fn beat(&mut self) {
+    fn beat(&mut self) -> bool {
         if self.number == 0 {
-            return;
+            return true;
         }
         if Life::read(self.number).is_some_and(|life| life.beats == DEAD) {
             host::error("this VM was taken for dead: what it had in flight has been charged");
             *self = Self::default();
-            return;
+            return false;
         }
         self.beats = self.beats.saturating_add(1);
         self.write();
+        true
     }
 
     fn write(&self) {
@@ -204,13 +232,20 @@ fn bury(number: u64, life: Life, now_ms: i64) {
     for place in 0..life.places {
         let flight = Flight { vm: number, place };
         let note = host::shared_get(&flight.key()).0.unwrap_or_default();
-        let Some(mut record) = decode(&note) else {
+        let Some(v1::Flight { record, slot }) = decode(&note) else {
             continue;
         };
-        record.finished_at_ms = now_ms;
         // Reported first: were this VM to die in between, it is charged twice rather than never.
-        outbox::append(record);
-        host::shared_set(&flight.key(), &[]);
+        if let Some(record) = record {
+            outbox::append(v1::UsageRecord {
+                finished_at_ms: now_ms,
+                ..record
+            });
+        }
+        // Given back last, and by one only: a slot may be lost so, but never be two.
+        if flight.take_note().is_some() {
+            slot.iter().for_each(limits::return_slot);
+        }
         reported = reported.saturating_add(1);
     }
     if reported > 0 {
@@ -221,11 +256,11 @@ fn bury(number: u64, life: Life, now_ms: i64) {
 }
 
 /// `None`: there is no note.
-fn decode(note: &[u8]) -> Option<UsageRecord> {
+fn decode(note: &[u8]) -> Option<v1::Flight> {
     if note.is_empty() {
         return None;
     }
-    UsageRecord::decode(note)
+    v1::Flight::decode(note)
         .map_err(|error| host::error(&format!("a note of a flight is unusable: {error}")))
         .ok()
 }

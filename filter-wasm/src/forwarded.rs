@@ -150,6 +150,10 @@ impl Forwarded {
     /// Charges what was used, and leaves a record of it for the control plane.
     pub(crate) fn settle(self) {
         if !flights::is_due(self.flight) {
+            let taken = self.plan().reservations.iter().zip(&self.reserved.leases);
+            for (slot, lease) in taken.filter(|(reservation, _)| limits::is_slot(reservation)) {
+                limits::write_off(slot, *lease);
+            }
             return;
         }
         let outcome = if self.answer == Answer::Ended {
@@ -162,11 +166,23 @@ impl Forwarded {
         let now_ms = host::now_ms();
         let (plan, settlement) = self.metering.settle(outcome);
         let taken = plan.reservations.iter().zip(&self.reserved.leases);
+        let mut slot = None;
         for ((reservation, lease), used) in taken.zip(&settlement.charges) {
+            if limits::is_slot(reservation) {
+                slot = Some((reservation, *lease));
+                continue;
+            }
             limits::settle(&reservation.limit.id, *lease, reservation.amount, *used);
         }
         outbox::append(usage_record::of(&plan, &self.reserved, &settlement, now_ms));
-        flights::end(self.flight);
+        match slot {
+            None => flights::end(self.flight),
+            // Only now, when nobody would find its note any more and give it back once more.
+            Some((reservation, lease)) if flights::end_with_slot(self.flight) => {
+                limits::settle(&reservation.limit.id, lease, reservation.amount, 0);
+            }
+            Some((reservation, lease)) => limits::write_off(reservation, lease),
+        }
         history::learn(&plan, &settlement, now_ms);
         access_log::ended(&settlement);
         metrics::ended(

@@ -14,16 +14,17 @@ use reeve_exchange::reply::Reply;
 use reeve_exchange::request::{self, Plan};
 use reeve_exchange::{Denial, reply};
 use reeve_llm::WireFormat;
-use reeve_policy::lease::{Refused, Taken, Want};
+use reeve_policy::lease::{Refused, Taken, Tenure, Want};
 
 use crate::attempt::UPSTREAM_PATH;
 #[cfg(feature = "fault-injection")]
 use crate::fault;
 use crate::flights;
 use crate::forwarded::Forwarded;
+use crate::limits::Tenures;
 use crate::policy_cache::PolicyCache;
 use crate::usage_record::Reserved;
-use crate::{access_log, history, host, limits, metrics, outbox};
+use crate::{access_log, history, host, limits, metrics, outbox, slots};
 
 /// The header that chooses the provider's cluster. Only this filter may set it.
 const CLUSTER: &str = "x-reeve-cluster";
@@ -37,6 +38,8 @@ thread_local! {
 /// One exchange.
 #[derive(Debug)]
 pub(crate) struct Governance {
+    /// Its number in this VM.
+    context_id: u32,
     state: State,
     dialect: WireFormat,
     request_id: Vec<u8>,
@@ -71,8 +74,9 @@ struct Asking {
 }
 
 impl Governance {
-    pub(crate) const fn new(policy_cluster: Rc<str>, max_silence_ms: i64) -> Self {
+    pub(crate) const fn new(context_id: u32, policy_cluster: Rc<str>, max_silence_ms: i64) -> Self {
         Self {
+            context_id,
             state: State::Idle,
             dialect: WireFormat::OpenAi,
             request_id: Vec::new(),
@@ -109,21 +113,35 @@ impl Governance {
             request::judge_body(policy, now_ms, admission, &body, random())
         });
         match judged {
-            Ok(plan) => self.go_on(history::size(plan), size, 0, now_ms),
+            Ok(plan) => self.go_on(history::size(plan), size, Some(0), now_ms),
             Err(denial) => self.refuse(&denial),
         }
     }
 
-    /// Reserves and sends, or asks for what is missing, or refuses.
-    fn go_on(&mut self, plan: Plan, size: usize, asked: u32, now_ms: i64) -> Action {
+    /// Reserves and sends, or asks for what is missing, or refuses. `asked`: how often it has asked; `None`: the
+    /// control plane cannot be asked.
+    fn go_on(&mut self, plan: Plan, size: usize, asked: Option<u32>, now_ms: i64) -> Action {
         if POLICY.with(|policy| policy.is_stale(now_ms, self.max_silence_ms)) {
             return self.refuse(&Denial::PolicyStale);
         }
         if !outbox::has_room() {
             return self.refuse(&Denial::UsageBacklogFull);
         }
-        let tenure = POLICY.with(PolicyCache::tenure);
-        match limits::reserve_all(tenure, &plan.reservations, asked, now_ms) {
+        let mut tenures = Tenures {
+            of_limits: POLICY.with(PolicyCache::tenure),
+            of_slots: Tenure::default(),
+        };
+        if plan.reservations.iter().any(limits::is_slot) {
+            let Some(tenure) = slots::tenure() else {
+                return self.refuse(&Denial::LimitsUnavailable);
+            };
+            tenures.of_slots = tenure;
+        }
+        if asked.is_none() {
+            let percent = plan.output.reserving.emergency_percent;
+            limits::draw(tenures, &plan.reservations, percent, now_ms);
+        }
+        match limits::reserve_all(tenures, &plan.reservations, asked.unwrap_or(0), now_ms) {
             Ok(taken) => match self.forward(plan, &taken, now_ms) {
                 Ok(forwarded) => {
                     send(forwarded.plan(), size);
@@ -132,20 +150,7 @@ impl Governance {
                 }
                 Err(denial) => self.refuse(&denial),
             },
-            Err(Refused::Short(wants)) => {
-                let cluster = self.policy_cluster.clone();
-                let Some(token) = limits::ask(&cluster, &wants) else {
-                    return self.refuse(&Denial::LimitsUnavailable);
-                };
-                self.state = State::Asking(Box::new(Asking {
-                    plan,
-                    size,
-                    token,
-                    wants,
-                    times: asked.saturating_add(1),
-                }));
-                Action::Pause
-            }
+            Err(Refused::Short(wants)) => self.ask(plan, size, asked, wants, now_ms),
             Err(Refused::Exceeded(index, exceeded)) => {
                 if let Some(tokens) = plan.clamp_to(index, exceeded) {
                     let plan = clamped(plan, tokens, size);
@@ -156,6 +161,37 @@ impl Governance {
             }
             Err(Refused::Unavailable) => self.refuse(&Denial::PolicyUnavailable),
         }
+    }
+
+    /// Waits for what is missing.
+    fn ask(
+        &mut self,
+        plan: Plan,
+        size: usize,
+        asked: Option<u32>,
+        wants: Vec<Want>,
+        now_ms: i64,
+    ) -> Action {
+        let Some(times) = asked else {
+            return self.refuse(&Denial::LimitsUnavailable);
+        };
+        let may_go_alone = plan.output.reserving.emergency_percent > 0;
+        let token = if may_go_alone && limits::is_unreachable(now_ms) {
+            None
+        } else {
+            limits::ask(&self.policy_cluster, &wants)
+        };
+        let Some(token) = token else {
+            return self.go_on(plan, size, None, now_ms);
+        };
+        self.state = State::Asking(Box::new(Asking {
+            plan,
+            size,
+            token,
+            wants,
+            times: times.saturating_add(1),
+        }));
+        Action::Pause
     }
 
     /// All that the plan needs is taken.
@@ -169,6 +205,10 @@ impl Governance {
             limits::give_back(&plan.reservations, &reserved.leases);
             return Err(Denial::PolicyUnavailable);
         };
+        let all = plan.reservations.iter().zip(taken);
+        for (_, taken) in all.filter(|(reservation, _)| limits::is_slot(reservation)) {
+            slots::hold(self.context_id, taken.lease.session);
+        }
         let left = plan.reservations.iter().zip(taken);
         let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
         let allowance = allowance::headers(left, self.dialect, now_ms);
@@ -218,10 +258,10 @@ impl Context for Governance {
                 .is_ok()
         };
         if !answered {
-            self.refuse(&Denial::LimitsUnavailable);
-            return;
+            limits::note_unreachable(now_ms);
         }
-        if self.go_on(asking.plan, asking.size, asking.times, now_ms) == Action::Continue {
+        let asked = answered.then_some(asking.times);
+        if self.go_on(asking.plan, asking.size, asked, now_ms) == Action::Continue {
             host::resume_request();
         }
     }
@@ -314,6 +354,7 @@ impl HttpContext for Governance {
         fault::at(b"trap-end");
         if let State::Forwarded(forwarded) = std::mem::replace(&mut self.state, State::Idle) {
             forwarded.settle();
+            slots::let_go(self.context_id);
         }
     }
 }

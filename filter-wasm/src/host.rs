@@ -22,6 +22,14 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(now_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
+/// Milliseconds of a clock that only goes forward, the same one in all VMs of a process. Without one it is
+/// too late for everything.
+pub(crate) fn monotonic_ms() -> i64 {
+    let nanos = found("clock_time_get", abi::monotonic_nanoseconds());
+    let ms = nanos.and_then(|nanos| i64::try_from(nanos / 1_000_000).ok());
+    ms.unwrap_or(i64::MAX)
+}
+
 /// A line in Envoy's log. The text is ours or went through the sanitiser.
 pub(crate) fn log(level: LogLevel, message: &str) {
     // There is nowhere else to complain to.
@@ -146,6 +154,15 @@ pub(crate) fn replace_buffer(kind: BufferType, size: usize, bytes: &[u8]) {
 pub(crate) fn reply(status: u16, details: &str, headers: &[(&'static str, String)], body: &[u8]) {
     let result = abi::send_local_response(status, details, headers, body);
     checked("send_local_response", result);
+}
+
+/// Ends the exchange of another context than `own`, the one that calls.
+pub(crate) fn end_exchange(context: u32, own: u32) {
+    // One that is gone has ended.
+    if abi::set_effective_context(context).is_ok() {
+        checked("close_stream", abi::close_stream());
+        checked("set_effective_context", abi::set_effective_context(own));
+    }
 }
 
 // ---------------------------------------------------------------- metrics

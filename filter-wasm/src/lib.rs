@@ -36,6 +36,7 @@ mod outbox;
 mod policy_cache;
 mod root;
 mod shared;
+mod slots;
 mod sync;
 mod usage_record;
 
@@ -43,5 +44,5 @@ use proxy_wasm::types::LogLevel;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+    proxy_wasm::set_root_context(|context_id| Box::new(root::Root::new(context_id)));
 }}

@@ -1,19 +1,22 @@
 //! Limits: this VM's [`Worker`] on the process's pools in shared data, and its questions to the control
 //! plane.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use prost::Message as _;
 use reeve_exchange::request::Reservation;
 use reeve_policy::lease::pools::{self, Of, Pools};
 use reeve_policy::lease::{LeaseId, Lent, Need, Pool, Refused, Taken, Tenure, Want, Worker};
-use reeve_proto::v1::{LeaseAnswer, LeaseAsk, LeaseRequest, LeaseResponse};
+use reeve_policy::limit::Metric;
+use reeve_proto::v1::{LeaseAnswer, LeaseAsk, LeaseRequest, LeaseResponse, Slot};
 
 use crate::host;
 
 const SERVICE: &str = "reeve.v1.PolicySync";
 const METHOD: &str = "Lease";
+/// How long it is not asked when it has not answered, where a request can do without.
+const RETRY_MS: i64 = 1_000;
 /// How long the control plane has to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may wait for others to return something, when a request waits for it.
@@ -22,6 +25,8 @@ const PATIENCE_FOR_RETURNS_MS: u32 = 500;
 thread_local! {
     /// One per VM, and a VM has one thread.
     static WORKER: RefCell<Worker> = RefCell::default();
+    /// Until when the control plane is not asked by requests that need not.
+    static UNREACHABLE_UNTIL_MS: Cell<i64> = Cell::default();
 }
 
 /// `limit/<id>` in shared data.
@@ -45,26 +50,79 @@ fn key(limit_id: &str) -> String {
     format!("limit/{limit_id}")
 }
 
-/// Takes all reservations or none. `asked`: how often the request has asked for them.
+/// Is it one of the requests that may be under way at once?
+pub(crate) fn is_slot(reservation: &Reservation) -> bool {
+    reservation.limit.metric == Metric::InFlight
+}
+
+/// Under which each of the reservations is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tenures {
+    pub(crate) of_limits: Tenure,
+    pub(crate) of_slots: Tenure,
+}
+
+/// Takes all reservations or none, slots under a tenure of their own. `asked`: how often the request has
+/// asked for them.
 pub(crate) fn reserve_all(
-    tenure: Tenure,
+    tenures: Tenures,
     reservations: &[Reservation],
     asked: u32,
     now_ms: i64,
 ) -> Result<Vec<Taken>, Refused> {
-    let needs: Vec<Need<'_>> = reservations
-        .iter()
-        .map(|reservation| Need {
-            limit: &reservation.limit,
-            amount: reservation.amount,
-        })
-        .collect();
-    WORKER.with_borrow_mut(|worker| worker.reserve_all(&Shared, tenure, &needs, asked, now_ms))
+    let needs = needs(tenures, reservations);
+    WORKER.with_borrow_mut(|worker| worker.reserve_all(&Shared, &needs, asked, now_ms))
+}
+
+/// Makes room for the reservations beyond what is held, as far as that is allowed: the control plane cannot be
+/// asked.
+pub(crate) fn draw(tenures: Tenures, reservations: &[Reservation], percent: u32, now_ms: i64) {
+    let needs = needs(tenures, reservations);
+    WORKER.with_borrow_mut(|worker| worker.draw(&Shared, &needs, percent, now_ms));
+}
+
+fn needs(tenures: Tenures, reservations: &[Reservation]) -> Vec<Need<'_>> {
+    let all = reservations.iter().map(|reservation| Need {
+        limit: &reservation.limit,
+        amount: reservation.amount,
+        tenure: if is_slot(reservation) {
+            tenures.of_slots
+        } else {
+            tenures.of_limits
+        },
+    });
+    all.collect()
+}
+
+/// The control plane could not be asked a moment ago; waiting for it once more would hold requests up.
+pub(crate) fn is_unreachable(now_ms: i64) -> bool {
+    now_ms < UNREACHABLE_UNTIL_MS.get()
+}
+
+/// It could not be asked.
+pub(crate) fn note_unreachable(now_ms: i64) {
+    UNREACHABLE_UNTIL_MS.set(now_ms.saturating_add(RETRY_MS));
 }
 
 /// Replaces a reservation by what was used.
 pub(crate) fn settle(limit_id: &str, lease: LeaseId, reserved: i64, used: i64) {
     WORKER.with_borrow_mut(|worker| worker.settle(&Shared, limit_id, lease, reserved, used));
+}
+
+/// Gives back a slot of a VM that is dead. Leader only.
+pub(crate) fn return_slot(slot: &Slot) {
+    let lease = LeaseId {
+        session: slot.session,
+        window_start_ms: slot.window_start_ms,
+    };
+    pools::change(&Shared, &slot.limit_id, |pool| pool.give_back(lease, 1));
+}
+
+/// Forgets a slot that was given back by the leader: this VM was taken for dead.
+pub(crate) fn write_off(reservation: &Reservation, lease: LeaseId) {
+    WORKER.with_borrow_mut(|worker| {
+        worker.write_off(&reservation.limit.id, lease, reservation.amount);
+    });
 }
 
 /// Gives back what was taken.
@@ -110,7 +168,6 @@ pub(crate) fn set_others(limit_id: &str, window_start_ms: i64, others: i64) {
 pub(crate) fn ask(cluster: &str, wants: &[Want]) -> Option<u32> {
     let waits = wants.iter().any(|want| want.waits);
     let request = LeaseRequest {
-        session: wants.first()?.lease.session,
         patience_ms: if waits { PATIENCE_FOR_RETURNS_MS } else { 0 },
         asks: wants
             .iter()
@@ -120,6 +177,7 @@ pub(crate) fn ask(cluster: &str, wants: &[Want]) -> Option<u32> {
                 lent: want.lent,
                 returned: want.returned,
                 want: want.missing,
+                session: want.lease.session,
             })
             .collect(),
     };
@@ -133,6 +191,7 @@ pub(crate) fn on_answer(wants: &[Want], bytes: &[u8], now_ms: i64) -> Result<(),
         want.limit_id == answer.limit_id && want.lease.window_start_ms == answer.window_start_ms
     };
     let pairs = || wants.iter().zip(&response.answers);
+    UNREACHABLE_UNTIL_MS.set(0);
     if response.answers.len() != wants.len() || !pairs().all(is_answer) {
         return Err("it answers other questions".into());
     }

@@ -12,7 +12,7 @@ use crate::attempt::Attempt;
 use crate::config::Config;
 use crate::governance::Governance;
 use crate::sync::Sync;
-use crate::{flights, host, limits, shared};
+use crate::{flights, host, limits, shared, slots};
 
 /// How often the stream's holder looks for usage to send and proves that it lives.
 const SYNC_TICK: Duration = Duration::from_millis(50);
@@ -29,8 +29,10 @@ enum Role {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Root {
+    /// Its number in this VM.
+    context_id: u32,
     role: Option<Role>,
     sync: Option<Sync>,
     /// Questions about leases that are not answered, by the token of the call.
@@ -40,6 +42,16 @@ pub(crate) struct Root {
 }
 
 impl Root {
+    pub(crate) fn new(context_id: u32) -> Self {
+        Self {
+            context_id,
+            role: None,
+            sync: None,
+            asked: HashMap::new(),
+            recalls: 0,
+        }
+    }
+
     /// Gives back leases that are not needed, and says and asks what there is to say and ask.
     fn tend_leases(&mut self) {
         let recalls = shared::count(shared::RECALLS).unwrap_or(0);
@@ -67,6 +79,9 @@ impl Context for Root {
 
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         let Some(wants) = self.asked.remove(&token) else {
+            if let Some(sync) = &mut self.sync {
+                sync.on_renewed(token, status, size);
+            }
             return;
         };
         if status == 0 {
@@ -118,7 +133,8 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         if self.role == Some(Role::Governance) {
-            flights::beat();
+            let is_known = flights::beat();
+            slots::look(self.context_id, is_known);
         }
         if let Some(sync) = &mut self.sync
             && sync.tick(host::now_ms())
@@ -128,7 +144,7 @@ impl RootContext for Root {
         self.tend_leases();
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         match self.role {
             Some(Role::Attempt) => Some(Box::new(Attempt)),
             // Without a role nothing was configured; judging is the safe thing to do.
@@ -138,7 +154,11 @@ impl RootContext for Root {
                     || (Rc::default(), 0),
                     |sync| (sync.cluster(), sync.max_silence_ms()),
                 );
-                Some(Box::new(Governance::new(cluster, max_silence_ms)))
+                Some(Box::new(Governance::new(
+                    context_id,
+                    cluster,
+                    max_silence_ms,
+                )))
             }
         }
     }

@@ -8,6 +8,7 @@
 //! | `usage_next`, `usage_acked` | `u64` LE: last sequence number given out, last one acknowledged | created by the leader; everyone; the leader |
 //! | `usage/<slot>` | an encoded `UsageRecord` | everyone, each its own slot |
 //! | `vm_count`, `vm/<n>`, `flight/<n>/<place>` | see `flights.rs` | created by the leader, then by each VM |
+//! | `slots` | [`reeve_policy::lease::term::Term`] | the leader |
 //! | `recalls` | `u64` LE: grows whenever something is recalled | created by the leader; the leader |
 //! | `leader` | see `leadership.rs` | whoever leads |
 //! | `boot` | this life of the process | the first leader |

@@ -4,11 +4,12 @@
 //! Envoy is queued, not delivered; only the control plane's acknowledgement counts.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use prost::Message as _;
 use proxy_wasm::types::{BufferType, LogLevel};
 use reeve_policy::lease::pools::Of;
-use reeve_policy::lease::{LeaseId, Tenure, Want, standing};
+use reeve_policy::lease::{LeaseId, Tenure, Want, standing, term};
 use reeve_policy::limit::Limit;
 use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::view::Settings;
@@ -16,20 +17,25 @@ use reeve_policy::virtual_key::{Owner, VirtualKey};
 use reeve_proto::v1::control_message::Kind as Down;
 use reeve_proto::v1::filter_message::Kind as Up;
 use reeve_proto::v1::{
-    self, ControlMessage, FilterMessage, Heartbeat, Hello, PolicyApplied, Welcome,
+    self, ControlMessage, FilterMessage, Heartbeat, Hello, PolicyApplied, RenewRequest,
+    RenewResponse, Welcome,
 };
 
 use crate::config::Config;
 use crate::flights::{self, Watch};
 use crate::leadership::Lease;
 use crate::shared::{self, Version};
-use crate::{host, limits, outbox};
+use crate::{host, limits, outbox, slots};
 
 const SERVICE: &str = "reeve.v1.PolicySync";
 const METHOD: &str = "Sync";
+const RENEW: &str = "Renew";
 const HEARTBEAT_MS: i64 = 1_000;
 const SILENCE_MS: i64 = 5_000;
 const RETRY_MS: i64 = 500;
+/// How long the control plane has to renew the session of slots, and when to ask again if it has not.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(3);
+const RENEW_AGAIN_MS: i64 = 1_000;
 /// How often the leader looks whether VMs have died.
 const LOOK_MS: i64 = 1_000;
 /// Records in one message, and messages in one tick: what one tick may cost the main thread.
@@ -51,11 +57,17 @@ pub(crate) struct Sync {
     look_at_ms: i64,
     /// What the control plane is still to be told about leases.
     asking: Vec<Want>,
+    /// When the session of slots is to be renewed, by the clock that only goes forward.
+    renew_at_ms: i64,
+    /// The call that is to renew it, and when it was sent.
+    renewal: Option<(u32, i64)>,
 }
 
 #[derive(Debug)]
 struct Stream {
     token: u32,
+    /// When its hello was sent, by the clock that only goes forward.
+    hello_at_ms: i64,
     heard_at_ms: i64,
     sent_at_ms: i64,
     /// Sequence number up to which usage was sent on this stream; `None` until the control plane has
@@ -79,6 +91,8 @@ impl Sync {
             watch: Watch::default(),
             look_at_ms: 0,
             asking: Vec::new(),
+            renew_at_ms: 0,
+            renewal: None,
         }
     }
 
@@ -123,6 +137,7 @@ impl Sync {
             self.look_at_ms = now_ms.saturating_add(LOOK_MS);
             self.watch.look(now_ms);
         }
+        self.renew(host::monotonic_ms());
         match &mut self.stream {
             None if now_ms >= self.retry_at_ms => self.open(now_ms),
             None => {}
@@ -145,6 +160,35 @@ impl Sync {
         new
     }
 
+    /// Asks to keep the slots that this process holds, when it is time for that.
+    fn renew(&mut self, now_ms: i64) {
+        let session = Version::read().unwrap_or_default().tenure.session;
+        if session == 0 || now_ms < self.renew_at_ms {
+            return;
+        }
+        self.renew_at_ms = now_ms.saturating_add(term::RENEW_EVERY_MS);
+        let request = RenewRequest { session }.encode_to_vec();
+        let cluster = &self.config.policy_cluster;
+        let token = host::call(cluster, SERVICE, RENEW, &request, RENEWAL_PATIENCE);
+        self.renewal = token.map(|token| (token, now_ms));
+    }
+
+    /// What came of it.
+    pub(crate) fn on_renewed(&mut self, token: u32, status: u32, size: usize) {
+        let Some((_, asked_at_ms)) = self.renewal.take_if(|(asked, _)| *asked == token) else {
+            return;
+        };
+        if status != 0 {
+            self.renew_at_ms = asked_at_ms.saturating_add(RENEW_AGAIN_MS);
+            return;
+        }
+        let bytes = host::buffer(BufferType::GrpcReceiveBuffer, size);
+        match RenewResponse::decode(bytes.as_slice()) {
+            Ok(response) => slots::renewed(response.slot_session, asked_at_ms),
+            Err(error) => host::error(&format!("an answer about slots is unusable: {error}")),
+        }
+    }
+
     fn open(&mut self, now_ms: i64) {
         self.retry_at_ms = now_ms.saturating_add(RETRY_MS);
         let Some(token) = host::open_stream(&self.config.policy_cluster, SERVICE, METHOD) else {
@@ -153,6 +197,7 @@ impl Sync {
         };
         let mut stream = Stream {
             token,
+            hello_at_ms: host::monotonic_ms(),
             heard_at_ms: now_ms,
             sent_at_ms: now_ms,
             sent_through: None,
@@ -207,6 +252,9 @@ impl Sync {
                 outbox::acknowledge(welcome.acknowledged_sequence);
                 stream.sent_through = Some(welcome.acknowledged_sequence);
                 begin_tenure(&welcome);
+                if welcome.slot_session != 0 {
+                    slots::renewed(welcome.slot_session, stream.hello_at_ms);
+                }
             }
             Some(Down::UsageAck(ack)) => outbox::acknowledge(ack.sequence),
             Some(Down::Spent(spent)) => {
@@ -297,14 +345,19 @@ fn begin_tenure(welcome: &Welcome) {
 /// Takes back what is not used of what was recalled; gives what the control plane is to be told.
 fn recalled(recall: &v1::Recall) -> Vec<Want> {
     let tenure = Version::read().unwrap_or_default().tenure;
+    let of_slots = slots::tenure().unwrap_or_default();
     let wants = recall.windows.iter().filter_map(|window| {
+        // What is held under no session of now is void.
+        let mut held_under = [tenure, of_slots].into_iter();
+        let held_under = held_under.find(|tenure| tenure.session == window.session)?;
         limits::recall(Of {
             limit_id: &window.limit_id,
             lease: LeaseId {
-                session: tenure.session,
+                session: held_under.session,
                 window_start_ms: window.window_start_ms,
             },
-            standing: standing(window.base, tenure.divisor),
+            standing: standing(window.base, held_under.divisor),
+            exactly: held_under == of_slots,
         })
     });
     let wants = wants.collect();

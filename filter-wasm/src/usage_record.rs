@@ -6,6 +6,8 @@ use reeve_llm::Usage;
 use reeve_policy::lease::LeaseId;
 use reeve_proto::v1;
 
+use crate::limits;
+
 /// When and under which name an exchange went to its provider, and of which leases it was reserved.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reserved {
@@ -28,6 +30,8 @@ pub(crate) fn of(
         .iter()
         .zip(&reserved.leases)
         .zip(&settlement.charges);
+    // A slot comes back: nothing of it is used.
+    let charges = charges.filter(|((reservation, _), _)| !limits::is_slot(reservation));
     let charges = charges.map(|((reservation, lease), amount)| v1::Charge {
         limit_id: reservation.limit.id.clone(),
         window_start_ms: lease.window_start_ms,

@@ -133,6 +133,7 @@ fn check(plan: &Plan, settlement: &Settlement) {
             Metric::Cost => assert_eq!(charge, settlement.cost.get()),
             Metric::Requests => assert_eq!(charge, 1),
             Metric::Tokens => assert!(charge >= 0),
+            Metric::InFlight => assert_eq!(charge, 0),
         }
     }
     let was_answered = (200..300).contains(&settlement.status);

@@ -142,6 +142,7 @@ impl TryFrom<v1::Settings> for Settings {
                 } else {
                     WhenShort::Reject
                 },
+                emergency_percent: message.emergency_percent,
             },
             model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
         })
@@ -169,6 +170,7 @@ impl v1::Settings {
             }),
             balanced_reservations: settings.reserving.sizing == Sizing::Balanced,
             clamp_when_short: settings.reserving.when_short == WhenShort::Clamp,
+            emergency_percent: settings.reserving.emergency_percent,
             model_limits: model_limits
                 .map(|limits| v1::ModelLimits::at(limits, now_ms))
                 .collect(),
@@ -317,6 +319,7 @@ impl TryFrom<v1::Limit> for Limit {
             Ok(v1::Metric::Cost) => Metric::Cost,
             Ok(v1::Metric::Requests) => Metric::Requests,
             Ok(v1::Metric::Tokens) => Metric::Tokens,
+            Ok(v1::Metric::InFlight) => Metric::InFlight,
             Ok(v1::Metric::Unspecified) => {
                 return Err(ConvertError::new("metric", Problem::Missing));
             }
@@ -419,6 +422,7 @@ impl v1::Limit {
             Metric::Cost => v1::Metric::Cost,
             Metric::Requests => v1::Metric::Requests,
             Metric::Tokens => v1::Metric::Tokens,
+            Metric::InFlight => v1::Metric::InFlight,
         };
         let (quarter_start_month, boundaries_ms) = match &limit.alignment {
             Alignment::Rolling => (0, Vec::new()),

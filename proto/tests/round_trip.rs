@@ -77,7 +77,7 @@ fn any_raise() -> impl Strategy<Value = Override> {
 prop_compose! {
     fn any_limit()(
         id in "[a-z0-9-]{1,12}",
-        metric in prop_oneof![Just(Metric::Cost), Just(Metric::Requests), Just(Metric::Tokens)],
+        metric in prop_oneof![Just(Metric::Cost), Just(Metric::Requests), Just(Metric::Tokens), Just(Metric::InFlight)],
         max in 0i64..,
         period in any_period(),
         anchor_ms in any::<i64>(),
@@ -112,6 +112,7 @@ proptest! {
         sizing in prop_oneof![Just(Sizing::Strict), Just(Sizing::Balanced)],
         price_overrides in vec(any_override(), 0..3),
         ceiling in option::of((0i64.., 0i64.., any::<u64>())),
+        emergency_percent in 0u32..=100,
         when_short in prop_oneof![Just(WhenShort::Reject), Just(WhenShort::Clamp)],
         of_model in (option::of("[a-z]{1,8}"), option::of("[a-z]{1,8}"), vec(any_limit(), 0..3)),
     ) {
@@ -123,7 +124,7 @@ proptest! {
             .collect();
         let sent = Settings {
             enable_governance, providers, required_headers, max_request_body_bytes,
-            reserving: Reserving { sizing, when_short },
+            reserving: Reserving { sizing, when_short, emergency_percent },
             price_overrides,
             ceiling: ceiling.map(|(input, output, version)| {
                 Rc::new(PriceList { version, ..Price::uniform(input, output).into() })

@@ -4,6 +4,8 @@ CREATE TABLE recalls (
     limit_id        TEXT NOT NULL,
     window_start_ms BIGINT NOT NULL,
     session_id      BIGINT NOT NULL,
+    -- The session of its process.
+    process_id      BIGINT NOT NULL,
     base            BIGINT NOT NULL,
     -- Greater than every earlier one at each recall.
     sequence        BIGINT NOT NULL,

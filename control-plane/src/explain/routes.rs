@@ -146,7 +146,7 @@ struct LimitView {
     level: &'static str,
     owner_id: String,
     id: String,
-    /// `usd`, `requests` or `tokens`.
+    /// `usd`, `requests`, `tokens` or `requests_in_flight`.
     unit: &'static str,
     reset_duration: String,
     usage: LimitUsage,
@@ -292,6 +292,7 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
                         Metric::Cost => "usd",
                         Metric::Requests => "requests",
                         Metric::Tokens => "tokens",
+                        Metric::InFlight => "requests_in_flight",
                     },
                     reset_duration: limit.period.to_string(),
                     usage: LimitUsage::of(limit, used, now_ms),

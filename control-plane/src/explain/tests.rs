@@ -176,7 +176,7 @@ on_every_database! {
         let session = plane.api.app.ledger.join(boot("envoy", "b1")).await.unwrap().session;
         let key = crate::ledger::Key { limit_id: plane.team_budget.clone(), window_start_ms: START_MS };
         let ask = reeve_policy::lease::Ask { session, lent: 999_000_000, returned: 0, want: 0, waits: false };
-        plane.api.app.ledger.ask(session, vec![(key, ask)]).await.unwrap();
+        plane.api.app.ledger.ask(vec![(key, ask)]).await.unwrap();
         let told = plane.told(json!({})).await;
         assert_eq!(told["limits"][0]["usage"]["reserved"], 0.999);
         assert_eq!((&told["decision"], &told["limits"][0]["room"]), (&json!("depends"), &json!("if_returned")));
@@ -184,6 +184,26 @@ on_every_database! {
         plane.api.advance(Duration::from_secs(31));
         let told = plane.told(json!({})).await;
         assert_eq!((&told["decision"], &told["denial"]["status"]), (&json!("deny"), &json!(402)));
+    }
+
+    async fn how_many_are_under_way_is_told_like_every_limit(db: Db) {
+        let plane = Plane::start(&db).await;
+        let id = plane.told(json!({})).await["virtual_key"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/governance/virtual-keys/{id}");
+        plane.api.put(&path, r#"{"max_in_flight": 3}"#).await.ok(200);
+        for _ in 0..500 {
+            let told = plane.told(json!({})).await;
+            let limits = told["limits"].as_array().unwrap();
+            let Some(slots) = limits.iter().find(|limit| limit["unit"] == "requests_in_flight") else {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            assert_eq!((&slots["level"], &slots["owner_id"]), (&json!("virtual_key"), &json!(id)));
+            assert_eq!((&slots["reserves"], &slots["usage"]["limit"]), (&json!(1), &json!(3)));
+            assert_eq!((&slots["room"], &slots["reset_duration"]), (&json!("yes"), &json!("never")));
+            return;
+        }
+        panic!("the number is not in force");
     }
 
     async fn a_list_of_models_is_answered_by_the_filter(db: Db) {

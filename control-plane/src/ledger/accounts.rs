@@ -43,7 +43,10 @@ pub(super) async fn load(tx: &mut Tx, key: &Key) -> Result<Account, Error> {
     let rows: Vec<(i64, i64, i64, i64)> = tx
         .query(
             "SELECT session_id, lent, returned, posted FROM holdings
-             WHERE limit_id = $1 AND window_start_ms = $2",
+             WHERE limit_id = $1 AND window_start_ms = $2
+               -- Sessions of slots that have ended hold nothing, and nothing was used under them.
+               AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.id = session_id
+                               AND s.slots_of IS NOT NULL AND s.released_at IS NOT NULL)",
         )
         .bind(key.limit_id.as_str())
         .bind(key.window_start_ms)

@@ -8,8 +8,9 @@ use reeve_policy::limit::Limit;
 
 use super::accounts::{self, Changed};
 use super::transfers::{self, Kind, Transfer};
-use super::{Key, sessions};
+use super::{Key, sessions, slots};
 use crate::db::{Error, Tx};
+use crate::virtual_keys::{self, in_flight};
 use crate::{limits, policy_changes};
 
 /// Accounts that are remembered; with more, all are forgotten.
@@ -23,6 +24,10 @@ pub(super) struct Books {
     /// Of the limits that are remembered.
     policy_sequence: i64,
     sessions: BTreeMap<Session, u32>,
+    /// Sessions of slots; nothing stands ready for any.
+    slots: BTreeMap<Session, u32>,
+    /// Of each the session of its process.
+    processes: BTreeMap<Session, Session>,
     limits: HashMap<String, Option<Limit>>,
     accounts: HashMap<Key, Remembered>,
     /// Accounts that this transaction has changed.
@@ -56,6 +61,8 @@ impl Books {
         self.policy_sequence = policy_sequence;
         self.revision = revision;
         self.sessions = sessions::counted(tx).await?;
+        self.processes = slots::counted(tx).await?;
+        self.slots = self.processes.keys().map(|session| (*session, 0)).collect();
         Ok(())
     }
 
@@ -73,16 +80,39 @@ impl Books {
         self.sessions.insert(session, divisor);
     }
 
+    /// A session of slots is counted from now on.
+    pub(super) fn count_slots(&mut self, session: Session, process: Session) {
+        self.processes.insert(session, process);
+        self.slots.insert(session, 0);
+    }
+
+    /// May it hold anything?
+    pub(super) fn is_counted(&self, session: Session) -> bool {
+        self.sessions.contains_key(&session) || self.slots.contains_key(&session)
+    }
+
+    /// The session of the process that holds something under this one.
+    pub(super) fn process_of(&self, session: Session) -> Session {
+        self.processes.get(&session).copied().unwrap_or(session)
+    }
+
     /// A session is not counted any more.
     pub(super) fn release(&mut self, session: Session, actor: Option<&'static str>) {
         self.sessions.remove(&session);
+        self.slots.remove(&session);
+        self.processes.remove(&session);
         self.released.insert(session, actor);
     }
 
     /// The limit as it is configured; `None`: there is none of this id.
     pub(super) async fn limit(&mut self, tx: &mut Tx, id: &str) -> Result<Option<&Limit>, Error> {
         if !self.limits.contains_key(id) {
-            let limit = limits::store::find(tx, id).await?;
+            let limit = match in_flight::key_of(id) {
+                Some(key_id) => virtual_keys::store::max_in_flight(tx, key_id)
+                    .await?
+                    .map(|max| in_flight::limit(key_id, max)),
+                None => limits::store::find(tx, id).await?,
+            };
             self.limits.insert(id.to_owned(), limit);
         }
         Ok(self.limits.get(id).and_then(Option::as_ref))
@@ -115,10 +145,16 @@ impl Books {
                 account: Account::default(),
                 added: 0,
             });
+        let comes_back = in_flight::key_of(&key.limit_id).is_some();
         let terms = Terms {
             max: max.saturating_add(remembered.added),
             base,
-            sessions: &self.sessions,
+            sessions: if comes_back {
+                &self.slots
+            } else {
+                &self.sessions
+            },
+            comes_back,
         };
         let result = change(&mut remembered.account, terms);
         self.touched.push(key.clone());
@@ -150,6 +186,10 @@ impl Books {
                 // A standing lease that comes back unused was never a holding before.
                 is_freed |=
                     holding.unspent() < before.unspent() || holding.returned > before.returned;
+                // What comes and goes with every request is no movement of anything that is used up.
+                if in_flight::key_of(&key.limit_id).is_some() {
+                    continue;
+                }
                 let (back, actor) = match self.released.get(&session) {
                     Some(actor) => (Kind::Release, *actor),
                     None => (Kind::Return, None),

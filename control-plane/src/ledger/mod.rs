@@ -38,6 +38,7 @@ mod replica_tests;
 mod replicas;
 pub mod routes;
 pub mod sessions;
+mod slots;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
@@ -57,6 +58,7 @@ use crate::usage::ingest::Posting;
 pub use prune::run as prune;
 pub use release::run as release_silent_sessions;
 pub use replicas::run as follow_replicas;
+pub use slots::run as end_silent_slots;
 pub use writer::run;
 
 /// Jobs that wait while a transaction is under way. Who finds the queue full waits in turn.
@@ -81,11 +83,20 @@ pub struct Key {
     pub window_start_ms: i64,
 }
 
+/// Who holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// Under which session.
+    pub session: Session,
+    /// The session of its process: the same, or the one that it holds slots for.
+    pub process: Session,
+}
+
 /// A session is to give back what it does not need at once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Recall {
     /// Who; `None`: everyone.
-    pub session: Option<Session>,
+    pub holder: Option<Holder>,
     /// Of what.
     pub key: Key,
     /// What standing leases of it are a part of.
@@ -134,8 +145,17 @@ enum Job {
         actor: &'static str,
         reply: oneshot::Sender<bool>,
     },
+    /// A process is to keep its slots, or to have a session for some. `None`: it has none itself.
+    Renew {
+        process: Session,
+        reply: oneshot::Sender<Option<Session>>,
+    },
+    /// Sessions of slots have been silent since these marks. Gives those that have ended.
+    EndSlots {
+        silent: Vec<(Session, i64)>,
+        reply: oneshot::Sender<Vec<Session>>,
+    },
     Ask {
-        session: i64,
         asks: Vec<(Key, Ask)>,
         reply: oneshot::Sender<Result<Vec<(Key, Answer)>, Unavailable>>,
     },
@@ -163,18 +183,23 @@ impl Ledger {
         self.send(|reply| Job::Post { boot, batch, reply }).await
     }
 
-    /// A session asks for more, or tells what it has given back.
-    pub async fn ask(
+    /// Sessions ask for more, or tell what they have given back.
+    pub async fn ask(&self, asks: Vec<(Key, Ask)>) -> Result<Vec<(Key, Answer)>, Unavailable> {
+        self.send(|reply| Job::Ask { asks, reply }).await?
+    }
+
+    /// The session under which a process holds slots, renewed.
+    pub async fn renew(&self, process: Session) -> Result<Session, Unavailable> {
+        let session = self.send(|reply| Job::Renew { process, reply }).await?;
+        session.ok_or(Unavailable)
+    }
+
+    /// Ends sessions of slots that have not been renewed since. Gives those.
+    pub async fn end_slots(
         &self,
-        session: i64,
-        asks: Vec<(Key, Ask)>,
-    ) -> Result<Vec<(Key, Answer)>, Unavailable> {
-        self.send(|reply| Job::Ask {
-            session,
-            asks,
-            reply,
-        })
-        .await?
+        silent: Vec<(Session, i64)>,
+    ) -> Result<Vec<Session>, Unavailable> {
+        self.send(|reply| Job::EndSlots { silent, reply }).await
     }
 
     /// Notes who is connected, and releases what is held by sessions that have not been heard of since

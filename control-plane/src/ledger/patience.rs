@@ -15,13 +15,12 @@ impl Ledger {
     /// `patience`.
     pub async fn ask_patiently(
         &self,
-        session: i64,
         asks: Vec<(Key, Ask)>,
         patience: Duration,
     ) -> Result<Vec<(Key, Answer)>, Unavailable> {
         let deadline = Instant::now() + patience;
         let mut freed = self.freed.subscribe();
-        let mut answers = self.ask(session, asks.clone()).await?;
+        let mut answers = self.ask(asks.clone()).await?;
         let mut is_last = false;
         while !is_last && answers.iter().any(|(_, answer)| answer.recall) {
             // The last time without having heard of anything: another replica may have, a moment ago.
@@ -32,7 +31,7 @@ impl Ledger {
             }
             let asks = asks.iter().zip(&answers);
             let asks = asks.map(|((key, ask), (_, answer))| (key.clone(), missing(*ask, answer)));
-            answers = self.ask(session, asks.collect()).await?;
+            answers = self.ask(asks.collect()).await?;
         }
         Ok(answers)
     }

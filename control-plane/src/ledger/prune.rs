@@ -19,6 +19,7 @@ use reeve_policy::lease::Session;
 use crate::app::App;
 use crate::db::{Db, Error};
 use crate::limits;
+use crate::virtual_keys::in_flight;
 
 const DAY_MS: i64 = 86_400_000;
 const KEPT_MS: i64 = 30 * DAY_MS;
@@ -107,7 +108,8 @@ async fn next_limits(
     after.clone_from(last);
     let mut found = Vec::new();
     for (limit_id, oldest_ms) in rows {
-        if oldest_ms >= then_ms {
+        // What a session of slots holds goes with it.
+        if oldest_ms >= then_ms || in_flight::key_of(&limit_id).is_some() {
             continue;
         }
         // Of a limit that is gone it is not known how long its windows were, and nobody asks.

@@ -76,12 +76,7 @@ impl Ledger {
             want,
             waits: true,
         };
-        let answers = self
-            .api
-            .app
-            .ledger
-            .ask(session, vec![(key.clone(), ask)])
-            .await;
+        let answers = self.api.app.ledger.ask(vec![(key.clone(), ask)]).await;
         answers.unwrap().remove(0).1
     }
 

@@ -58,22 +58,22 @@ on_every_database! {
         let mut recalls = two.api.app.policy_sync.recalls_for_tests();
         let began = Instant::now();
         let waiting = {
-            let (app, session, budget) = (Arc::clone(&one.api.app), one.session, budget.clone());
+            let (app, budget) = (Arc::clone(&one.api.app), budget.clone());
             let ask = one.ask(0, BUDGET - one.standing);
             tokio::spawn(async move {
-                app.ledger.ask_patiently(session, vec![(budget, ask)], Duration::from_secs(20)).await
+                app.ledger.ask_patiently(vec![(budget, ask)], Duration::from_secs(20)).await
             })
         };
         // The other replica's Envoy is told, and gives back what stood ready for it.
         loop {
             let recall = recalls.recv().await.unwrap();
-            if recall.session == Some(two.session) {
+            if recall.holder.is_some_and(|holder| holder.session == two.session) {
                 assert_eq!((&recall.key, recall.base), (&budget, BUDGET));
                 break;
             }
         }
         let back = two.ask(two.standing, 0);
-        two.api.app.ledger.ask(two.session, vec![(budget, back)]).await.unwrap();
+        two.api.app.ledger.ask(vec![(budget, back)]).await.unwrap();
         assert_eq!(waiting.await.unwrap().unwrap()[0].1.lent, BUDGET);
         // Long before the last time that it would have asked anyway.
         assert!(began.elapsed() < Duration::from_secs(10));
@@ -85,7 +85,7 @@ on_every_database! {
         let team = one.api.post("/api/governance/teams", body).await;
         let limit_id = team.ok(201)["team"]["budgets"][0]["id"].as_str().unwrap().to_owned();
         let asks = vec![(Key { limit_id, window_start_ms: START_MS }, one.ask(0, BUDGET + 1))];
-        let answers = one.api.app.ledger.ask(one.session, asks).await.unwrap();
+        let answers = one.api.app.ledger.ask(asks).await.unwrap();
         assert!(answers[0].1.recall);
         let mut tx = one.api.app.db.begin_read().await.unwrap();
         let (rows,): (i64,) = tx.query("SELECT COUNT(*) FROM recalls").fetch_one().await.unwrap();

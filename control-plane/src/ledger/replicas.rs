@@ -12,7 +12,7 @@ use std::time::Duration;
 use reeve_policy::lease::Session;
 
 use super::sessions::{self, GONE_AFTER_MS};
-use super::{Key, Recall, accounts};
+use super::{Holder, Key, Recall, accounts};
 use crate::app::App;
 use crate::db::{Error, Insert, Tx};
 use crate::policy_sync::retry::until_ok;
@@ -21,8 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY_ALONE: Duration = Duration::from_secs(1);
 
 static UPSERT: Insert = Insert::new(
-    "INSERT INTO recalls (limit_id, window_start_ms, session_id, base, sequence, at)",
-    6,
+    "INSERT INTO recalls (limit_id, window_start_ms, session_id, process_id, base, sequence, at)",
+    7,
     "ON CONFLICT (limit_id, window_start_ms, session_id) DO UPDATE
      SET base = excluded.base, sequence = excluded.sequence, at = excluded.at",
 );
@@ -70,9 +70,9 @@ async fn begin(app: &App) -> Result<Seen, Error> {
 
 async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
     let mut tx = app.db.begin_read().await?;
-    let rows: Vec<(String, i64, Session, i64, i64)> = tx
+    let rows: Vec<(String, i64, Session, Session, i64, i64)> = tx
         .query(
-            "SELECT limit_id, window_start_ms, session_id, base, sequence FROM recalls
+            "SELECT limit_id, window_start_ms, session_id, process_id, base, sequence FROM recalls
              WHERE sequence > $1 ORDER BY sequence",
         )
         .bind(seen.sequence)
@@ -81,10 +81,10 @@ async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
     let revision = accounts::latest(&mut tx).await?;
     let is_alone = elsewhere(app, &mut tx).await?.is_empty();
     let mut sequence = seen.sequence;
-    for (limit_id, window_start_ms, session, base, number) in rows {
+    for (limit_id, window_start_ms, session, process, base, number) in rows {
         sequence = number;
         app.policy_sync.recall(Recall {
-            session: Some(session),
+            holder: Some(Holder { session, process }),
             key: Key {
                 limit_id,
                 window_start_ms,
@@ -115,18 +115,21 @@ pub(super) async fn pass_on(
     }
     let elsewhere = elsewhere(app, tx).await?;
     let far = recalls.iter().filter_map(|recall| {
-        let session = recall.session.filter(|id| elsewhere.contains(id))?;
-        Some((session, recall))
+        let holder = recall.holder?;
+        elsewhere
+            .contains(&holder.process)
+            .then_some((holder, recall))
     });
     let next = latest(tx).await?.saturating_add(1);
-    let numbered: Vec<(i64, (Session, &Recall))> = (next..).zip(far).collect();
+    let numbered: Vec<(i64, (Holder, &Recall))> = (next..).zip(far).collect();
     for (text, run) in UPSERT.runs(&numbered) {
         let mut upsert = tx.query(text);
-        for (sequence, (session, recall)) in run {
+        for (sequence, (holder, recall)) in run {
             upsert = upsert
                 .bind(recall.key.limit_id.as_str())
                 .bind(recall.key.window_start_ms)
-                .bind(*session)
+                .bind(holder.session)
+                .bind(holder.process)
                 .bind(recall.base)
                 .bind(*sequence)
                 .bind(now_ms);

@@ -46,7 +46,7 @@ pub async fn find(tx: &mut Tx, boot: &Boot) -> Result<Option<Row>, Error> {
     let row: Option<(i64, i64, i64, Option<i64>)> = tx
         .query(
             "SELECT id, standing_divisor, acknowledged_sequence, released_at FROM sessions
-             WHERE node_id = $1 AND boot_id = $2 ORDER BY id DESC LIMIT 1",
+             WHERE node_id = $1 AND boot_id = $2 AND slots_of IS NULL ORDER BY id DESC LIMIT 1",
         )
         .bind(boot.node_id.as_str())
         .bind(boot.boot_id.as_str())
@@ -66,7 +66,10 @@ pub async fn find(tx: &mut Tx, boot: &Boot) -> Result<Option<Row>, Error> {
 /// Every session that is counted, with its divisor.
 pub async fn counted(tx: &mut Tx) -> Result<BTreeMap<Session, u32>, Error> {
     let rows: Vec<(i64, i64)> = tx
-        .query("SELECT id, standing_divisor FROM sessions WHERE released_at IS NULL")
+        .query(
+            "SELECT id, standing_divisor FROM sessions
+             WHERE released_at IS NULL AND slots_of IS NULL",
+        )
         .fetch_all()
         .await?;
     rows.into_iter()
@@ -80,7 +83,8 @@ pub async fn list(tx: &mut Tx, only: Option<Session>) -> Result<Vec<Counted>, Er
         "SELECT s.id, s.node_id, s.boot_id, s.joined_at, s.heard_at,
                 (SELECT COUNT(*) FROM holdings h
                  WHERE h.session_id = s.id AND h.lent - h.returned > h.posted) AS holds
-         FROM sessions s WHERE s.released_at IS NULL AND ($1 IS NULL OR s.id = $1) ORDER BY s.id",
+         FROM sessions s WHERE s.released_at IS NULL AND s.slots_of IS NULL
+           AND ($1 IS NULL OR s.id = $1) ORDER BY s.id",
     )
     .bind(only)
     .fetch_all()
@@ -96,12 +100,8 @@ pub async fn insert(
     acknowledged: i64,
     now_ms: i64,
 ) -> Result<Row, Error> {
-    let (last,): (i64,) = tx
-        .query("SELECT COALESCE(MAX(id), 0) FROM sessions")
-        .fetch_one()
-        .await?;
     let row = Row {
-        id: last.saturating_add(1),
+        id: next_id(tx).await?,
         standing_divisor: divisor(u32::try_from(counted).unwrap_or(u32::MAX)),
         acknowledged,
         is_released: false,
@@ -122,6 +122,14 @@ pub async fn insert(
     Ok(row)
 }
 
+pub(super) async fn next_id(tx: &mut Tx) -> Result<Session, Error> {
+    let (last,): (i64,) = tx
+        .query("SELECT COALESCE(MAX(id), 0) FROM sessions")
+        .fetch_one()
+        .await?;
+    Ok(last.saturating_add(1))
+}
+
 /// Its usage is stored up to this number.
 pub async fn acknowledge(tx: &mut Tx, session: Session, sequence: i64) -> Result<(), Error> {
     tx.query("UPDATE sessions SET acknowledged_sequence = $2 WHERE id = $1")
@@ -134,19 +142,25 @@ pub async fn acknowledge(tx: &mut Tx, session: Session, sequence: i64) -> Result
 
 /// A boot lives.
 pub async fn hear(tx: &mut Tx, boot: &Boot, now_ms: i64) -> Result<(), Error> {
-    tx.query("UPDATE sessions SET heard_at = $3 WHERE node_id = $1 AND boot_id = $2")
-        .bind(boot.node_id.as_str())
-        .bind(boot.boot_id.as_str())
-        .bind(now_ms)
-        .execute()
-        .await?;
+    tx.query(
+        "UPDATE sessions SET heard_at = $3
+         WHERE node_id = $1 AND boot_id = $2 AND slots_of IS NULL",
+    )
+    .bind(boot.node_id.as_str())
+    .bind(boot.boot_id.as_str())
+    .bind(now_ms)
+    .execute()
+    .await?;
     Ok(())
 }
 
 /// Sessions that are counted and have not been heard of since.
 pub async fn silent_since(tx: &mut Tx, before_ms: i64) -> Result<Vec<Session>, Error> {
     let rows: Vec<(i64,)> = tx
-        .query("SELECT id FROM sessions WHERE released_at IS NULL AND heard_at < $1 ORDER BY id")
+        .query(
+            "SELECT id FROM sessions
+             WHERE released_at IS NULL AND slots_of IS NULL AND heard_at < $1 ORDER BY id",
+        )
         .bind(before_ms)
         .fetch_all()
         .await?;
@@ -158,7 +172,7 @@ pub async fn heard_since(tx: &mut Tx, since_ms: i64) -> Result<Vec<(Session, Boo
     let rows: Vec<(i64, String, String)> = tx
         .query(
             "SELECT id, node_id, boot_id FROM sessions
-             WHERE released_at IS NULL AND heard_at >= $1",
+             WHERE released_at IS NULL AND slots_of IS NULL AND heard_at >= $1",
         )
         .bind(since_ms)
         .fetch_all()

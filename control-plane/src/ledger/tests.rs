@@ -58,7 +58,7 @@ impl Fleet {
         let answers = self
             .app()
             .ledger
-            .ask(session, vec![(self.budget.clone(), ask)])
+            .ask(vec![(self.budget.clone(), ask)])
             .await;
         answers.unwrap().remove(0).1
     }
@@ -229,7 +229,7 @@ on_every_database! {
             vec![(key, ask)]
         };
         let lent = async |app: &App, window_start_ms| {
-            let answers = app.ledger.ask(a, ask(window_start_ms)).await;
+            let answers = app.ledger.ask(ask(window_start_ms)).await;
             answers.unwrap().remove(0).1.lent
         };
         assert_eq!(lent(fleet.app(), START_MS).await, BUDGET);
@@ -244,10 +244,10 @@ on_every_database! {
             let key = Key { window_start_ms: start_ms, ..fleet.budget.clone() };
             let ask = |want| Ask { session: a, lent: 0, returned: 0, want, waits: true };
             let too_much = vec![(key.clone(), ask(most + 1))];
-            let answers = fleet.app().ledger.ask(a, too_much).await.unwrap();
+            let answers = fleet.app().ledger.ask(too_much).await.unwrap();
             assert!(answers[0].1.lent < BUDGET, "{minutes}");
             let all = vec![(key, ask(most - answers[0].1.lent))];
-            let answers = fleet.app().ledger.ask(a, all).await.unwrap();
+            let answers = fleet.app().ledger.ask(all).await.unwrap();
             assert_eq!(answers[0].1.lent, most, "{minutes}");
         }
     }
@@ -259,11 +259,11 @@ on_every_database! {
         fleet.spend("a", 1, BUDGET).await;
         let ask = Ask { session: a, lent: BUDGET, returned: 0, want: 1, waits: true };
         let asks = vec![(fleet.budget.clone(), ask)];
-        let before = other.app.ledger.ask(a, asks.clone()).await.unwrap();
+        let before = other.app.ledger.ask(asks.clone()).await.unwrap();
         assert_eq!(before[0].1.lent, BUDGET);
         let path = format!("/api/governance/limits/{}/top-up", fleet.budget.limit_id);
         fleet.api.post(&path, r#"{"amount": 1}"#).await.ok(200);
-        let after = other.app.ledger.ask(a, asks).await.unwrap();
+        let after = other.app.ledger.ask(asks).await.unwrap();
         assert!(after[0].1.lent > BUDGET);
     }
 
@@ -290,7 +290,7 @@ on_every_database! {
         );
         // It is not counted any more, and is not lent anything.
         let ask = Ask { session: a.session, lent, returned: 0, want: 1, waits: true };
-        let refused = fleet.app().ledger.ask(a.session, vec![(fleet.budget.clone(), ask)]).await;
+        let refused = fleet.app().ledger.ask(vec![(fleet.budget.clone(), ask)]).await;
         assert_eq!(refused, Err(Unavailable));
         // Its late usage counts, and if it lives after all it begins anew.
         fleet.spend("a", 2, 500).await;
@@ -305,12 +305,12 @@ on_every_database! {
         for (offset_ms, lent) in [(0, true), (60_000, true), (30_000, false), (3_600_000, false), (-3_600_000, false)] {
             let key = Key { window_start_ms: START_MS + offset_ms, ..fleet.budget.clone() };
             let ask = Ask { session: a, lent: 0, returned: 0, want: 2_000_000_000, waits: true };
-            let answers = fleet.app().ledger.ask(a, vec![(key, ask)]).await.unwrap();
+            let answers = fleet.app().ledger.ask(vec![(key, ask)]).await.unwrap();
             assert_eq!(answers[0].1.lent >= 2_000_000_000, lent, "{offset_ms}");
         }
         let unknown = Key { limit_id: "none".into(), window_start_ms: START_MS };
         let ask = Ask { session: a, lent: 0, returned: 0, want: 1, waits: true };
-        let answers = fleet.app().ledger.ask(a, vec![(unknown, ask)]).await.unwrap();
+        let answers = fleet.app().ledger.ask(vec![(unknown, ask)]).await.unwrap();
         assert_eq!(answers[0].1.lent, 0);
     }
 
@@ -325,7 +325,7 @@ on_every_database! {
             let (session, key) = (sessions[index % 8], fleet.budget.clone());
             tokio::spawn(async move {
                 let ask = Ask { session, lent: 0, returned: 0, want: 500_000_000, waits: true };
-                app.ledger.ask(session, vec![(key, ask)]).await.unwrap()
+                app.ledger.ask(vec![(key, ask)]).await.unwrap()
             })
         });
         for ask in asks.collect::<Vec<_>>() {
@@ -354,7 +354,7 @@ on_every_database! {
             let session = sessions[index];
             let ask = Ask { session, lent: lent[index], returned: 0, want: 700_000_000, waits: true };
             let asks = vec![(fleet.budget.clone(), ask)];
-            let answers = ledgers[index].ask(session, asks).await.unwrap();
+            let answers = ledgers[index].ask(asks).await.unwrap();
             lent[index] = answers[0].1.lent;
             assert!(answers[0].1.committed <= BUDGET);
             assert!(lent[0] + lent[1] <= BUDGET, "{lent:?}");
@@ -369,7 +369,7 @@ on_every_database! {
         // As if the disk were full.
         fleet.change_schema("ALTER TABLE holdings RENAME TO nowhere").await;
         let ask = Ask { session: a, lent: of_a, returned: 0, want: 1, waits: true };
-        let refused = fleet.app().ledger.ask(a, vec![(fleet.budget.clone(), ask)]).await;
+        let refused = fleet.app().ledger.ask(vec![(fleet.budget.clone(), ask)]).await;
         assert_eq!(refused, Err(Unavailable), "nobody is held up");
         let app = Arc::clone(fleet.app());
         let record = UsageRecord {
@@ -394,7 +394,7 @@ on_every_database! {
         let (session, key, want) = (a.session, fleet.budget.clone(), BUDGET - of_a);
         let waiting = tokio::spawn(async move {
             let ask = Ask { session, lent: of_a, returned: 0, want, waits: true };
-            app.ledger.ask_patiently(session, vec![(key, ask)], Duration::from_secs(20)).await
+            app.ledger.ask_patiently(vec![(key, ask)], Duration::from_secs(20)).await
         });
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!waiting.is_finished());
@@ -423,7 +423,7 @@ on_every_database! {
         let a = fleet.join("a").await.session;
         let fresh = json!({
             "limit": 16, "used": 0, "reserved": 0, "suspense": 0, "remaining": 16,
-            "resets_at": "2026-01-01T00:01:00.000Z",
+            "max_overspend": 0, "resets_at": "2026-01-01T00:01:00.000Z",
         });
         assert_eq!(fleet.usage().await, fresh, "a standing lease that is not touched is not told");
         let lent = fleet.ask(a, [0, 0], 4_000_000_000).await.lent;
@@ -431,13 +431,13 @@ on_every_database! {
         fleet.spend("a", 1, 1_500_000_000).await;
         let lives = json!({
             "limit": 16, "used": 1.5, "reserved": 3.5, "suspense": 0, "remaining": 11,
-            "resets_at": "2026-01-01T00:01:00.000Z",
+            "max_overspend": 0, "resets_at": "2026-01-01T00:01:00.000Z",
         });
         assert_eq!(fleet.usage().await, lives);
         fleet.api.advance(Duration::from_secs(31));
         let gone = json!({
             "limit": 16, "used": 1.5, "reserved": 0, "suspense": 3.5, "remaining": 11,
-            "resets_at": "2026-01-01T00:01:00.000Z",
+            "max_overspend": 0, "resets_at": "2026-01-01T00:01:00.000Z",
         });
         assert_eq!(fleet.usage().await, gone);
         // It comes back.
@@ -445,6 +445,21 @@ on_every_database! {
         assert_eq!(fleet.usage().await, lives);
         fleet.api.advance(Duration::from_secs(30));
         assert_eq!(fleet.usage().await["remaining"], 16, "another window");
+    }
+
+    async fn by_how_much_a_limit_can_be_overspent_is_shown(db: Db) {
+        let fleet = Fleet::new(db).await;
+        fleet.join("a").await;
+        fleet.join("b").await;
+        for (config, most) in [
+            (r#""when_unreachable": "fail_open_capped", "emergency_allowance_percent": 25"#, json!(8)),
+            (r#""reservation": "balanced""#, json!(null)),
+            (r#""when_unreachable": "fail_closed", "reservation": "strict""#, json!(0)),
+        ] {
+            let body = format!(r#"{{"client_config": {{{config}}}}}"#);
+            fleet.api.put("/api/config", &body).await.ok(200);
+            assert_eq!(fleet.usage().await["max_overspend"], most, "{config}");
+        }
     }
 
     async fn an_administrator_releases_what_an_envoy_that_has_gone_holds(db: Db) {

@@ -10,7 +10,7 @@ use reeve_policy::limit::Limit;
 use reeve_proto::v1::UsageRecord;
 
 use super::books::Books;
-use super::{Job, Joined, Key, Recall, Unavailable, accounts, replicas, sessions};
+use super::{Holder, Job, Joined, Key, Recall, Unavailable, accounts, replicas, sessions, slots};
 use crate::app::App;
 use crate::db::{Error, Tx};
 use crate::usage::ingest::{self, Posting};
@@ -33,6 +33,8 @@ enum Outcome {
     /// By an administrator; whether it was counted and has gone.
     ReleasedOne(bool),
     Answered(Vec<(Key, Answer)>),
+    Renewed(Session),
+    Ended(Vec<Session>),
     /// The session is not counted (any more).
     Refused,
 }
@@ -78,7 +80,7 @@ pub async fn run(app: Arc<App>) {
                 }
                 books.forget();
                 // Who holds a request back is told at once; what was used waits.
-                waiting.retain(|job| !matches!(job, Job::Ask { .. }));
+                waiting.retain(|job| !matches!(job, Job::Ask { .. } | Job::Renew { .. }));
                 let wait = SHORTEST_WAIT.saturating_mul(1 << failures.min(7));
                 failures = failures.saturating_add(1);
                 tokio::select! {
@@ -128,11 +130,25 @@ async fn transact(app: &App, books: &mut Books, jobs: &[Job]) -> Result<Outcomes
                 }
                 Outcome::ReleasedOne(is_silent)
             }
-            Job::Ask { session, asks, .. } if books.sessions().contains_key(session) => {
+            Job::Renew { process, .. } if books.sessions().contains_key(process) => {
+                let (session, is_new) = slots::renew(&mut tx, *process, now_ms).await?;
+                if is_new {
+                    books.count_slots(session, *process);
+                }
+                Outcome::Renewed(session)
+            }
+            Job::EndSlots { silent, .. } => {
+                let ended = slots::still_silent(&mut tx, silent).await?;
+                for session in &ended {
+                    release(&mut tx, books, *session, None, now_ms).await?;
+                }
+                Outcome::Ended(ended)
+            }
+            Job::Ask { asks, .. } if asks.iter().all(|(_, ask)| books.is_counted(ask.session)) => {
                 let recalls = &mut outcomes.recalls;
                 Outcome::Answered(ask(&mut tx, books, asks, recalls, now_ms).await?)
             }
-            Job::Ask { .. } => Outcome::Refused,
+            Job::Renew { .. } | Job::Ask { .. } => Outcome::Refused,
         };
         outcomes.jobs.push(outcome);
     }
@@ -154,6 +170,11 @@ fn tell(app: &App, jobs: impl Iterator<Item = Job>, outcomes: Outcomes) {
             (Job::ReleaseOne { reply, .. }, Outcome::ReleasedOne(is_silent)) => {
                 let _ = reply.send(is_silent);
             }
+            (Job::Renew { reply, .. }, Outcome::Renewed(session)) => {
+                let _ = reply.send(Some(session));
+            }
+            (Job::Renew { reply, .. }, _) => drop(reply.send(None)),
+            (Job::EndSlots { reply, .. }, Outcome::Ended(ended)) => drop(reply.send(ended)),
             (Job::Ask { reply, .. }, Outcome::Answered(answers)) => drop(reply.send(Ok(answers))),
             (Job::Ask { reply, .. }, _) => drop(reply.send(Err(Unavailable))),
             _ => {}
@@ -271,19 +292,23 @@ async fn ask(
         // A window that is not now is only told about.
         let want = if is_current { ask.want } else { 0 };
         let ask = Ask { want, ..*ask };
+        let mut holders = Vec::new();
         let answer = |account: &mut Account, terms: Terms<'_>| {
             let answer = account.ask(ask, terms);
             if answer.recall {
-                let holders = account.holders(terms);
-                recalls.extend(holders.map(|session| Recall {
-                    session: Some(session),
-                    key: key.clone(),
-                    base: terms.base,
-                }));
+                holders.extend(account.holders(terms).map(|session| (session, terms.base)));
             }
             answer
         };
         let answer = books.with(tx, key, answer).await?;
+        recalls.extend(holders.into_iter().map(|(session, base)| Recall {
+            holder: Some(Holder {
+                session,
+                process: books.process_of(session),
+            }),
+            key: key.clone(),
+            base,
+        }));
         answers.push((key.clone(), answer));
     }
     Ok(answers)

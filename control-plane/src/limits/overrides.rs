@@ -71,7 +71,7 @@ impl LimitOverrideChange {
 pub fn added(amount: &Number, metric: Metric) -> Result<i64, Invalid> {
     let given = match metric {
         Metric::Cost => Nanos::parse_dollars(amount.as_str()).ok().map(Nanos::get),
-        Metric::Requests | Metric::Tokens => amount.whole(),
+        Metric::Requests | Metric::Tokens | Metric::InFlight => amount.whole(),
     };
     given
         .filter(|given| (1..=MOST).contains(given))

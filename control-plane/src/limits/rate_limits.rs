@@ -64,7 +64,7 @@ impl RateLimitWindow {
         let counted = |limit: &Limit| match limit.metric {
             Metric::Requests => Some(Counted::Requests),
             Metric::Tokens => Some(Counted::Tokens),
-            Metric::Cost => None,
+            Metric::Cost | Metric::InFlight => None,
         };
         let windows = limits.iter().filter_map(|limit| {
             Some(Self {

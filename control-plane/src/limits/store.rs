@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use reeve_policy::calendar::{Alignment, Calendar};
+use reeve_policy::lease::emergency_allowance;
 use reeve_policy::limit::{Level, Limit, Metric, Override};
 use reeve_policy::period::{Period, Window};
+use reeve_policy::reservation::Sizing;
 
 use super::budget;
 use super::calendar;
@@ -13,6 +15,8 @@ use super::Use;
 use crate::db::{Error, Tx};
 use crate::ledger::sessions::GONE_AFTER_MS;
 use crate::policy_changes::Kind;
+use crate::settings::Settings;
+use crate::{ledger, settings};
 
 /// Limits by the id of their owner.
 pub type ByOwner = HashMap<String, Vec<Limit>>;
@@ -215,9 +219,14 @@ pub async fn delete(tx: &mut Tx, level: Level, owner_id: &str) -> Result<(), Err
 /// What has become of `limits` in the windows that `now_ms` falls into.
 pub async fn usage(tx: &mut Tx, limits: &[&Limit], now_ms: i64) -> Result<Usage, Error> {
     let mut usage = Usage::default();
+    if limits.is_empty() {
+        return Ok(usage);
+    }
+    let settings = settings::store::get(tx).await?;
+    let sessions = ledger::sessions::counted(tx).await?.len();
     for limit in limits {
         let start_ms = limit.window(now_ms).start_ms;
-        let row: Use = tx
+        let mut row: Use = tx
             .query(
                 "SELECT (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM limit_additions
                          WHERE limit_id = $1 AND window_start_ms = $2) AS added,
@@ -237,9 +246,22 @@ pub async fn usage(tx: &mut Tx, limits: &[&Limit], now_ms: i64) -> Result<Usage,
             .bind(now_ms.saturating_sub(GONE_AFTER_MS))
             .fetch_one()
             .await?;
+        row.max_overspend = max_overspend(limit, &settings, sessions);
         usage.0.insert(limit.id.clone(), row);
     }
     Ok(usage)
+}
+
+/// By how much a limit can be overspent; `None`: that depends on what is in flight.
+fn max_overspend(limit: &Limit, settings: &Settings, sessions: usize) -> Option<i64> {
+    let is_bounded = match limit.metric {
+        Metric::Cost => settings.reserving.sizing == Sizing::Strict,
+        Metric::Requests | Metric::InFlight => true,
+        Metric::Tokens => false,
+    };
+    let allowance = emergency_allowance(limit, settings.unreachable.allowed_percent());
+    let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
+    is_bounded.then(|| allowance.saturating_mul(sessions))
 }
 
 fn by_owner(rows: Vec<Row>) -> Result<ByOwner, Error> {
@@ -305,6 +327,8 @@ const fn metric_word(metric: Metric) -> &'static str {
         Metric::Cost => "cost",
         Metric::Requests => "requests",
         Metric::Tokens => "tokens",
+        // Of a key, in a column of its own (`virtual_keys::in_flight`).
+        Metric::InFlight => "in_flight",
     }
 }
 

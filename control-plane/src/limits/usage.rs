@@ -19,6 +19,9 @@ pub struct Use {
     pub reserved: i64,
     /// Held by Envoys that have gone: nobody knows whether it was spent.
     pub suspense: i64,
+    /// By how much it can be overspent; `None`: that depends on what is in flight.
+    #[sqlx(skip)]
+    pub max_overspend: Option<i64>,
 }
 
 impl Use {
@@ -55,6 +58,11 @@ pub struct LimitUsage {
     /// The limit less all of these; never below 0.
     #[schema(value_type = f64)]
     remaining: Number,
+    /// By how much the limit can be overspent: with `fail_open_capped`, an emergency allowance for each Envoy
+    /// that holds a part of limits; otherwise 0. Null: it is overspent by no more than what is in flight at one
+    /// moment, which nobody bounds (a token limit; a budget with balanced reservations).
+    #[schema(value_type = Option<f64>)]
+    max_overspend: Option<Number>,
     /// When the window ends; null: never.
     #[schema(value_type = Option<String>, format = DateTime)]
     resets_at: Option<Timestamp>,
@@ -71,6 +79,7 @@ impl LimitUsage {
             reserved: number(usage.reserved),
             suspense: number(usage.suspense),
             remaining: number(max.saturating_sub(usage.committed()).max(0)),
+            max_overspend: usage.max_overspend.map(number),
             resets_at: Timestamp::known(limit.window(now_ms).end_ms),
         }
     }
@@ -85,6 +94,6 @@ impl LimitUsage {
 pub fn amount_of(metric: Metric, amount: i64) -> Number {
     match metric {
         Metric::Cost => Number::from_display(Nanos::new(amount)),
-        Metric::Requests | Metric::Tokens => Number::from_display(amount),
+        Metric::Requests | Metric::Tokens | Metric::InFlight => Number::from_display(amount),
     }
 }

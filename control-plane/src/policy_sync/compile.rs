@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use reeve_policy::limit::Limit;
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
+use reeve_policy::reservation::Reserving;
 use reeve_policy::view;
 use reeve_policy::virtual_key::Owner;
 use reeve_proto::v1;
@@ -21,8 +22,8 @@ use crate::pricing_overrides::PricingOverride;
 use crate::providers::Provider;
 use crate::settings::Settings;
 use crate::teams::Team;
-use crate::virtual_keys::ProviderConfig;
 use crate::virtual_keys::store::Stored;
+use crate::virtual_keys::{ProviderConfig, in_flight};
 
 /// The settings and the providers: one entry, because every request reads both.
 pub fn settings(
@@ -37,7 +38,10 @@ pub fn settings(
         providers: providers.iter().map(provider).collect(),
         required_headers: settings.required_headers.clone(),
         max_request_body_bytes: u64::try_from(settings.max_request_body_bytes).unwrap_or(0),
-        reserving: settings.reserving,
+        reserving: Reserving {
+            emergency_percent: settings.unreachable.allowed_percent(),
+            ..settings.reserving
+        },
         price_overrides: overrides.iter().map(PricingOverride::compiled).collect(),
         ceiling: settings.ceiling.map(|ceiling| Rc::new(ceiling.into())),
         model_limits: ModelLimitsTable::new(model_configs.iter().map(model_limits).collect()),
@@ -77,6 +81,8 @@ fn model_limits(config: &ModelConfig) -> ModelLimits {
 pub fn virtual_key(stored: &Stored, model_configs: &[ModelConfig], now_ms: i64) -> EntityEntries {
     let key = &stored.key;
     let configs = key.provider_configs.iter();
+    let slots = key.max_in_flight.map(|max| in_flight::limit(&key.id, max));
+    let own_limits = key.limits.iter().chain(&slots);
     let of_models = model_configs.iter();
     let message = v1::VirtualKey {
         id: key.id.clone(),
@@ -89,7 +95,9 @@ pub fn virtual_key(stored: &Stored, model_configs: &[ModelConfig], now_ms: i64) 
             .collect(),
         team_id: key.team_id.clone().unwrap_or_default(),
         customer_id: key.customer_id.clone().unwrap_or_default(),
-        limits: limits(&key.limits, now_ms),
+        limits: own_limits
+            .map(|limit| v1::Limit::at(limit, now_ms))
+            .collect(),
         model_limits: of_models
             .map(|config| v1::ModelLimits::at(&model_limits(config), now_ms))
             .collect(),

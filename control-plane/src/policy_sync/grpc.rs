@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_proto::v1::grpc::policy_sync_server::{PolicySync, PolicySyncServer};
-use reeve_proto::v1::{ControlMessage, FilterMessage, LeaseRequest, LeaseResponse};
+use reeve_proto::v1::{
+    ControlMessage, FilterMessage, LeaseRequest, LeaseResponse, RenewRequest, RenewResponse,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
@@ -55,21 +57,26 @@ impl PolicySync for Service {
         &self,
         request: Request<LeaseRequest>,
     ) -> Result<Response<LeaseResponse>, Status> {
-        let LeaseRequest {
-            session,
-            asks,
-            patience_ms,
-        } = request.into_inner();
+        let LeaseRequest { asks, patience_ms } = request.into_inner();
         let patience = Duration::from_millis(patience_ms.into()).min(MOST_PATIENCE);
         let asks = asks
             .into_iter()
-            .map(|ask| lease::read(session, ask, patience_ms > 0))
+            .map(|ask| lease::read(ask, patience_ms > 0))
             .collect::<Result<_, _>>()
             .map_err(Status::invalid_argument)?;
-        let answers = self.app.ledger.ask_patiently(session, asks, patience).await;
+        let answers = self.app.ledger.ask_patiently(asks, patience).await;
         let answers = answers.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(Response::new(LeaseResponse {
             answers: answers.into_iter().map(lease::answer).collect(),
         }))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<RenewResponse>, Status> {
+        let renewed = self.app.ledger.renew(request.into_inner().session).await;
+        let slot_session = renewed.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(Response::new(RenewResponse { slot_session }))
     }
 }

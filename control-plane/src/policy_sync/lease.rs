@@ -1,6 +1,6 @@
 //! Leases between the words of the wire and those of the ledger.
 
-use reeve_policy::lease::{Answer, Ask, Session};
+use reeve_policy::lease::{Answer, Ask};
 use reeve_proto::v1::{LeaseAnswer, LeaseAsk};
 
 use crate::ledger::Key;
@@ -8,14 +8,16 @@ use crate::ledger::Key;
 /// Longest id of a limit, bytes.
 const MAX_ID: usize = 256;
 
-/// What a session asks. `waits`: a request there waits for it. The sender is our own filter: what makes no sense is refused as a whole.
-pub(super) fn read(session: Session, ask: LeaseAsk, waits: bool) -> Result<(Key, Ask), String> {
+/// What a session asks. `waits`: a request there waits for it. The sender is our own filter: what makes no
+/// sense is refused as a whole.
+pub(super) fn read(ask: LeaseAsk, waits: bool) -> Result<(Key, Ask), String> {
     let LeaseAsk {
         limit_id,
         window_start_ms,
         lent,
         returned,
         want,
+        session,
     } = ask;
     if limit_id.is_empty() || limit_id.len() > MAX_ID {
         return Err(format!("limit_id must have 1 to {MAX_ID} bytes"));

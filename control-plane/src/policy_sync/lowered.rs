@@ -29,7 +29,7 @@ pub(super) fn recalls(entries: &Entries, changes: &[EntityEntries], now_ms: i64)
             })
         });
         recalls.extend(lowered.map(|limit| Recall {
-            session: None,
+            holder: None,
             base: limit.max,
             key: Key {
                 window_start_ms: limit.window(now_ms).start_ms,
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_limit_that_is_lowered_is_called_back_from_everyone_wherever_it_is() {
         let recall = Recall {
-            session: None,
+            holder: None,
             key: Key {
                 limit_id: "lowered".into(),
                 window_start_ms: 60_000,

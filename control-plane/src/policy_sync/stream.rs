@@ -16,7 +16,7 @@ use tonic::{Status, Streaming};
 
 use super::entries::Position;
 use super::nodes::Seat;
-use super::writer::Writer;
+use super::writer::{Writer, welcome};
 use crate::app::App;
 use crate::usage::Boot;
 use crate::usage::ingest::Posting;
@@ -113,6 +113,8 @@ async fn talk(
     let joined = joined
         .await
         .map_err(|error| Status::unavailable(error.to_string()))?;
+    // Without it the filter asks for it later.
+    let slot_session = app.ledger.renew(joined.session).await.unwrap_or_default();
     let acknowledged = watch::Sender::new(0);
     let writer = Writer {
         app,
@@ -129,7 +131,7 @@ async fn talk(
     };
     let end = tokio::select! {
         end = reader.run(inbound) => end,
-        end = writer.run(joined, position, acknowledged.subscribe()) => end,
+        end = writer.run(welcome(joined, slot_session), position, acknowledged.subscribe()) => end,
         () = replaced.wait() => {
             Err(Status::aborted("replaced by a newer stream of the same process"))
         }

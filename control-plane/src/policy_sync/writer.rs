@@ -36,7 +36,7 @@ impl Writer<'_> {
     /// `acknowledged` changes when its usage is stored.
     pub(super) async fn run(
         &self,
-        joined: Joined,
+        welcome: Welcome,
         mut at: Position,
         mut acknowledged: watch::Receiver<i64>,
     ) -> Result<(), Status> {
@@ -47,7 +47,7 @@ impl Writer<'_> {
         published.mark_changed();
         let mut recalls = hub.recalls.0.subscribe();
 
-        self.send(Kind::Welcome(welcome(joined))).await?;
+        self.send(Kind::Welcome(welcome)).await?;
         let told = until_ok("read what is spent", || self.spent(None));
         let (mut revision, limits) = self.meanwhile_beat(told).await?;
         self.send_spent(limits).await?;
@@ -95,12 +95,15 @@ impl Writer<'_> {
         loop {
             // What was missed is asked for again by whoever needs it.
             if let Ok(recall) = recalls.recv().await
-                && recall.session.is_none_or(|session| session == self.session)
+                && recall
+                    .holder
+                    .is_none_or(|holder| holder.process == self.session)
             {
                 windows.push(RecalledWindow {
                     limit_id: recall.key.limit_id,
                     window_start_ms: recall.key.window_start_ms,
                     base: recall.base,
+                    session: recall.holder.map_or(self.session, |holder| holder.session),
                 });
             }
             if !windows.is_empty() && recalls.is_empty() {
@@ -162,12 +165,14 @@ impl Writer<'_> {
     }
 }
 
-fn welcome(joined: Joined) -> Welcome {
+/// The first message of every stream.
+pub(super) fn welcome(joined: Joined, slot_session: Session) -> Welcome {
     Welcome {
         acknowledged_sequence: wire_sequence(joined.acknowledged),
         session: joined.session,
         standing_divisor: joined.standing_divisor,
         withheld: joined.withheld.into_iter().map(wire_window).collect(),
+        slot_session,
     }
 }
 

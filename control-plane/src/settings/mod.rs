@@ -8,6 +8,7 @@ pub mod routes;
 pub mod store;
 #[cfg(test)]
 mod tests;
+mod unreachable;
 
 use std::fmt::Display;
 
@@ -23,6 +24,7 @@ use crate::invalid::Invalid;
 use crate::limits::calendar;
 pub use ceiling::Ceiling;
 pub use reserving::{Reservation, Short};
+pub use unreachable::{Unreachable, WhenUnreachable};
 
 const MIB: i64 = 1024 * 1024;
 /// Largest `max_request_body_size_mb`: Envoy buffers a body before it is judged.
@@ -54,6 +56,8 @@ pub struct Settings {
     pub max_request_body_bytes: i64,
     /// How budgets are reserved.
     pub reserving: Reserving,
+    /// What an Envoy does when it cannot ask for more of a limit.
+    pub unreachable: Unreachable,
     /// What a model without a price costs; none: it is refused.
     pub ceiling: Option<Ceiling>,
     /// Of the calendar of new customers, teams and keys.
@@ -94,6 +98,16 @@ pub struct ClientConfigChange {
     #[serde(default)]
     #[schema(value_type = Option<Short>)]
     pub when_short: Field<Short>,
+    /// What an Envoy does when it needs more of a limit than it holds and its control plane does not answer,
+    /// default `fail_closed`.
+    #[serde(default)]
+    #[schema(value_type = Option<WhenUnreachable>)]
+    pub when_unreachable: Field<WhenUnreachable>,
+    /// With `fail_open_capped`, by how much of a limit each Envoy may then go beyond what it holds, in each
+    /// window: 1 to 100, default 10.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 100)]
+    pub emergency_allowance_percent: Field<Number>,
     /// What a model without a price costs, for virtual keys. Null, the default: it is refused with
     /// 402 `price_unknown`.
     #[serde(default)]
@@ -113,6 +127,7 @@ impl Settings {
             required_headers: Vec::new(),
             max_request_body_bytes: DEFAULT_BODY_MIB.saturating_mul(MIB),
             reserving: Reserving::default(),
+            unreachable: Unreachable::INITIAL,
             ceiling: None,
             time_zone: TimeZone::UTC,
         }
@@ -176,6 +191,9 @@ impl ClientConfigChange {
                         .map_err(|fault| fault.within("unpriced_model_ceiling"))?,
                 ),
             },
+            unreachable: settings
+                .unreachable
+                .changed(self.when_unreachable, self.emergency_allowance_percent)?,
             reserving: Reserving {
                 sizing: match self.reservation {
                     Field::Absent => settings.reserving.sizing,
@@ -189,6 +207,7 @@ impl ClientConfigChange {
                     Field::Value(Short::Reject) => WhenShort::Reject,
                     Field::Value(Short::Clamp) => WhenShort::Clamp,
                 },
+                ..settings.reserving
             },
             time_zone: calendar::changed(self.time_zone, settings.time_zone)?,
         })

@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ceiling::Given;
-use super::{Change, Reservation, Settings, Short, store};
+use super::{Change, Reservation, Settings, Short, WhenUnreachable, store};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{Error, Problem};
@@ -31,6 +31,8 @@ struct ClientConfig {
     max_request_body_size_mb: i64,
     reservation: Reservation,
     when_short: Short,
+    when_unreachable: WhenUnreachable,
+    emergency_allowance_percent: u32,
     /// Null: a model without a price is refused.
     unpriced_model_ceiling: Option<Given>,
     /// Of the calendar of new customers, teams and keys.
@@ -58,6 +60,8 @@ impl From<Settings> for ClientConfig {
             required_headers: settings.header_texts(),
             reservation: settings.reserving.sizing.into(),
             when_short: settings.reserving.when_short.into(),
+            when_unreachable: settings.unreachable.when,
+            emergency_allowance_percent: settings.unreachable.percent,
             unpriced_model_ceiling: settings.ceiling.map(Into::into),
             time_zone: calendar::name(&settings.time_zone).to_owned(),
         }

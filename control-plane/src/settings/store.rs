@@ -3,7 +3,7 @@
 use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
 
-use super::{Ceiling, Settings};
+use super::{Ceiling, Settings, Unreachable, WhenUnreachable};
 use crate::db::{self, Error, Tx};
 use crate::limits::calendar;
 
@@ -18,6 +18,8 @@ struct Row {
     ceiling_output_price: Option<i64>,
     ceiling_price_version: i64,
     time_zone: String,
+    fail_open_capped: bool,
+    emergency_allowance_percent: i64,
 }
 
 /// Stores the first settings, unless there are some. True: the database was new.
@@ -26,8 +28,9 @@ pub async fn initialise(tx: &mut Tx, settings: &Settings) -> Result<bool, Error>
         .query(
             "INSERT INTO settings (id, enable_governance, required_headers, max_request_body_bytes,
                                    balanced_reservations, clamp_when_short, ceiling_input_price,
-                                   ceiling_output_price, ceiling_price_version, time_zone)
-             VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
+                                   ceiling_output_price, ceiling_price_version, time_zone,
+                                   fail_open_capped, emergency_allowance_percent)
+             VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
         )
         .bind(settings.enable_governance)
         .bind(db::list_text(&settings.header_texts()))
@@ -38,6 +41,8 @@ pub async fn initialise(tx: &mut Tx, settings: &Settings) -> Result<bool, Error>
         .bind(settings.ceiling.map(|ceiling| ceiling.output))
         .bind(version_of(settings.ceiling))
         .bind(calendar::name(&settings.time_zone))
+        .bind(settings.unreachable.when == WhenUnreachable::FailOpenCapped)
+        .bind(i64::from(settings.unreachable.percent))
         .execute()
         .await?;
     Ok(inserted > 0)
@@ -49,7 +54,8 @@ pub async fn get(tx: &mut Tx) -> Result<Settings, Error> {
         .query(
             "SELECT enable_governance, required_headers, max_request_body_bytes,
                     balanced_reservations, clamp_when_short,
-                    ceiling_input_price, ceiling_output_price, ceiling_price_version, time_zone
+                    ceiling_input_price, ceiling_output_price, ceiling_price_version, time_zone,
+                    fail_open_capped, emergency_allowance_percent
              FROM settings WHERE id = 1",
         )
         .fetch_one()
@@ -82,6 +88,16 @@ pub async fn get(tx: &mut Tx) -> Result<Settings, Error> {
             } else {
                 WhenShort::Reject
             },
+            ..Reserving::default()
+        },
+        unreachable: Unreachable {
+            when: if row.fail_open_capped {
+                WhenUnreachable::FailOpenCapped
+            } else {
+                WhenUnreachable::FailClosed
+            },
+            percent: u32::try_from(row.emergency_allowance_percent)
+                .map_err(|error| Error::corrupt("settings.emergency_allowance_percent", error))?,
         },
         time_zone: calendar::find(&row.time_zone)
             .ok_or_else(|| Error::corrupt("settings.time_zone", &row.time_zone))?,
@@ -94,7 +110,8 @@ pub async fn update(tx: &mut Tx, settings: &Settings) -> Result<(), Error> {
         "UPDATE settings
          SET enable_governance = $1, required_headers = $2, max_request_body_bytes = $3,
              balanced_reservations = $4, clamp_when_short = $5, ceiling_input_price = $6,
-             ceiling_output_price = $7, ceiling_price_version = $8, time_zone = $9
+             ceiling_output_price = $7, ceiling_price_version = $8, time_zone = $9,
+             fail_open_capped = $10, emergency_allowance_percent = $11
          WHERE id = 1",
     )
     .bind(settings.enable_governance)
@@ -106,6 +123,8 @@ pub async fn update(tx: &mut Tx, settings: &Settings) -> Result<(), Error> {
     .bind(settings.ceiling.map(|ceiling| ceiling.output))
     .bind(version_of(settings.ceiling))
     .bind(calendar::name(&settings.time_zone))
+    .bind(settings.unreachable.when == WhenUnreachable::FailOpenCapped)
+    .bind(i64::from(settings.unreachable.percent))
     .execute()
     .await?;
     Ok(())

@@ -26,6 +26,7 @@ on_every_database! {
         let body = r#"{"client_config": {"enable_governance": false,
             "required_headers": ["X-Tenant", "X-Env:prod|dev-[0-9]+", "x-bf-team"],
             "max_request_body_size_mb": 20, "reservation": "balanced", "when_short": "clamp",
+            "when_unreachable": "fail_open_capped", "emergency_allowance_percent": 25,
             "unpriced_model_ceiling": {"input_cost_per_million_tokens": 20,
                 "output_cost_per_million_tokens": 0.5}, "time_zone": "europe/berlin"}}"#;
         api.put("/api/config", body).await.ok(200);
@@ -36,7 +37,8 @@ on_every_database! {
             json!({"enable_governance": false,
                    "required_headers": ["x-tenant", "x-env: prod|dev-[0-9]+", "x-bf-team"],
                    "max_request_body_size_mb": 20, "reservation": "balanced",
-                   "when_short": "clamp", "unpriced_model_ceiling": {
+                   "when_short": "clamp", "when_unreachable": "fail_open_capped",
+                   "emergency_allowance_percent": 25, "unpriced_model_ceiling": {
                        "input_cost_per_million_tokens": 20,
                        "output_cost_per_million_tokens": 0.5},
                    "time_zone": "Europe/Berlin"})
@@ -45,6 +47,7 @@ on_every_database! {
         assert_eq!(stored.max_request_body_bytes, 20 * 1024 * 1024);
         let reset = r#"{"client_config": {"enable_governance": null, "required_headers": null,
             "max_request_body_size_mb": null, "reservation": null, "when_short": null,
+            "when_unreachable": null, "emergency_allowance_percent": null,
             "unpriced_model_ceiling": null, "time_zone": null}}"#;
         api.put("/api/config", reset).await.ok(200);
         let stored = store::get(&mut api.app.db.begin_read().await.unwrap()).await.unwrap();
@@ -55,6 +58,9 @@ on_every_database! {
         let api = Api::new(db).await;
         for (config, field) in [
             (r#"{"enable_governance": "no"}"#, ".enable_governance"),
+            (r#"{"when_unreachable": "open"}"#, ".when_unreachable"),
+            (r#"{"emergency_allowance_percent": 0}"#, ".emergency_allowance_percent"),
+            (r#"{"emergency_allowance_percent": 101}"#, ".emergency_allowance_percent"),
             (r#"{"max_request_body_size_mb": 0}"#, ".max_request_body_size_mb"),
             (r#"{"max_request_body_size_mb": 1025}"#, ".max_request_body_size_mb"),
             (r#"{"max_request_body_size_mb": 1.5}"#, ".max_request_body_size_mb"),

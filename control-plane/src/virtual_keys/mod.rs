@@ -11,6 +11,7 @@
 //! * no provider configs and no `allow_all_providers`: the key may use nothing.
 
 pub mod guesses;
+pub mod in_flight;
 pub mod provider_config;
 pub mod quota;
 pub mod routes;
@@ -28,6 +29,7 @@ pub use provider_config::{ProviderConfig, ProviderConfigChange};
 pub use value::{KeyValue, Traits};
 
 use crate::http::field::Field;
+use crate::http::number::Number;
 use crate::http::timestamp;
 use crate::invalid::Invalid;
 use crate::limits::{
@@ -62,6 +64,8 @@ pub struct VirtualKey {
     pub calendar: OwnerCalendar,
     /// Budgets and rate limits.
     pub limits: Vec<Limit>,
+    /// How many of its requests may be under way at once; `None`: any number.
+    pub max_in_flight: Option<i64>,
     /// When it stops working, milliseconds since the Unix epoch.
     pub expires_at_ms: Option<i64>,
     /// What may be told of its value.
@@ -125,6 +129,10 @@ pub struct Change {
     #[serde(default)]
     #[schema(value_type = Option<Vec<RateLimitWindowChange>>)]
     pub rate_limits: Field<Vec<RateLimitWindowChange>>,
+    /// How many requests of the key may be under way at once, over all Envoys: 1 or more; null: any number.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>, minimum = 1, example = 20)]
+    pub max_in_flight: Field<Number>,
     /// Align the windows of every limit to the calendar.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
@@ -153,6 +161,7 @@ impl VirtualKey {
             customer_id: None,
             calendar: OwnerCalendar::rolling(zone),
             limits: Vec::new(),
+            max_in_flight: None,
             expires_at_ms: None,
             traits,
             created_at_ms: ids.now_ms(),
@@ -200,6 +209,7 @@ impl Change {
             Field::Value(text) => Some(future(&text, ids.now_ms())?),
         };
 
+        let max_in_flight = in_flight::changed(self.max_in_flight, key.max_in_flight)?;
         let realign = self.calendar_aligned != Field::Absent;
         let calendar = key
             .calendar
@@ -235,6 +245,7 @@ impl Change {
             customer_id,
             calendar,
             limits,
+            max_in_flight,
             expires_at_ms,
             updated_at_ms: ids.now_ms(),
             ..key

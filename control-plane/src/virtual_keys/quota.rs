@@ -23,8 +23,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::VirtualKey;
-use super::store;
+use super::{VirtualKey, in_flight, store};
 use crate::app::App;
 use crate::db::{self, Tx};
 use crate::error::{Error, Problem};
@@ -56,6 +55,10 @@ struct View {
     budgets: Vec<BudgetView>,
     /// Of every level; each request must fit all of them.
     rate_limits: Vec<RateLimitView>,
+    /// How many requests of the key may be under way at once; null: any number.
+    max_in_flight: Option<i64>,
+    /// Of these, held by Envoys: by requests that are under way, and ready for the next ones.
+    in_flight: Option<i64>,
     /// What is limited for single providers besides.
     provider_configs: Vec<ConfigView>,
 }
@@ -163,9 +166,11 @@ async fn view(tx: &mut Tx, key: VirtualKey, now_ms: i64) -> Result<View, db::Err
         (Level::VirtualKey, key.limits),
     ];
     let configs = &key.provider_configs;
+    let slots = key.max_in_flight.map(|max| in_flight::limit(&key.id, max));
     let all: Vec<&Limit> = levels
         .iter()
         .flat_map(|(_, limits)| limits)
+        .chain(&slots)
         .chain(configs.iter().flat_map(|config| &config.limits))
         .collect();
     let usage = limits::store::usage(tx, &all, now_ms).await?;
@@ -199,6 +204,8 @@ async fn view(tx: &mut Tx, key: VirtualKey, now_ms: i64) -> Result<View, db::Err
         expires_at: key.expires_at_ms.map(Timestamp),
         budgets,
         rate_limits,
+        max_in_flight: key.max_in_flight,
+        in_flight: slots.map(|limit| in_flight::held(usage.of(&limit.id))),
         provider_configs,
     })
 }
@@ -248,7 +255,7 @@ mod tests {
                 id(&customer, "customer")
             )).await;
             let key = make("virtual-keys", format!(
-                r#"{{"name": "mine", "team_id": "{}",
+                r#"{{"name": "mine", "team_id": "{}", "max_in_flight": 4,
                     "budgets": [{{"max_limit": 3, "reset_duration": "1h"}}],
                     "rate_limit": {{"request_max_limit": 7, "request_reset_duration": "1m"}},
                     "provider_configs": [{{"provider": "openai", {budget}}}]}}"#,
@@ -274,6 +281,7 @@ mod tests {
             }
             let quota = answers[0].ok(200);
             assert_eq!(quota["virtual_key_name"], "mine");
+            assert_eq!((&quota["max_in_flight"], &quota["in_flight"]), (&json!(4), &json!(0)));
             let sources: Vec<_> = quota["budgets"].as_array().unwrap().iter()
                 .map(|budget| (&budget["source"], &budget["remaining"])).collect();
             assert_eq!(sources, [

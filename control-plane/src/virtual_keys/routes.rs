@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::store::{self, Filter, Refused, Stored};
-use super::{Change, KeyValue, ProviderConfig, VirtualKey};
+use super::{Change, KeyValue, ProviderConfig, VirtualKey, in_flight};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::db::{self, Tx};
@@ -56,6 +56,10 @@ struct View {
     budgets: Vec<Budget>,
     rate_limit: Option<RateLimit>,
     rate_limits: Vec<RateLimitWindow>,
+    /// Null: any number.
+    max_in_flight: Option<i64>,
+    /// Of these, held by Envoys: by requests that are under way, and ready for the next ones.
+    in_flight: Option<i64>,
     calendar_aligned: bool,
     /// IANA name of the zone of its calendar.
     time_zone: String,
@@ -362,7 +366,8 @@ async fn view(tx: &mut Tx, key: VirtualKey, now_ms: i64) -> Result<View, db::Err
         .provider_configs
         .iter()
         .flat_map(|config| &config.limits);
-    let all: Vec<_> = key.limits.iter().chain(of_configs).collect();
+    let slots = key.max_in_flight.map(|max| in_flight::limit(&key.id, max));
+    let all: Vec<_> = key.limits.iter().chain(&slots).chain(of_configs).collect();
     let usage = limits::store::usage(tx, &all, now_ms).await?;
     let budgets = Budget::all_of(&key.limits, &usage, now_ms);
     let rate_limit = RateLimit::of(&key.limits, &usage, now_ms);
@@ -385,6 +390,8 @@ async fn view(tx: &mut Tx, key: VirtualKey, now_ms: i64) -> Result<View, db::Err
         budgets,
         rate_limit,
         rate_limits,
+        max_in_flight: key.max_in_flight,
+        in_flight: slots.map(|limit| in_flight::held(usage.of(&limit.id))),
         calendar_aligned: key.calendar.aligned,
         time_zone: limits::calendar::name(&key.calendar.zone).to_owned(),
         expires_at: key.expires_at_ms.map(Timestamp),

@@ -64,6 +64,7 @@ struct KeyRow {
     customer_id: Option<String>,
     calendar_aligned: bool,
     time_zone: String,
+    max_in_flight: Option<i64>,
     expires_at: Option<i64>,
     created_at: i64,
     updated_at: i64,
@@ -97,6 +98,16 @@ pub async fn find_by_digest(tx: &mut Tx, digest: &KeyDigest) -> Result<Option<St
         .fetch_all()
         .await?;
     Ok(with_children(tx, rows).await?.pop())
+}
+
+/// How many requests of a key may be under way at once. `None`: any number, or there is no such key.
+pub async fn max_in_flight(tx: &mut Tx, id: &str) -> Result<Option<i64>, db::Error> {
+    let row: Option<(Option<i64>,)> = tx
+        .query("SELECT max_in_flight FROM virtual_keys WHERE id = $1")
+        .bind(id)
+        .fetch_optional()
+        .await?;
+    Ok(row.and_then(|(max,)| max))
 }
 
 /// Every key, by age.
@@ -172,8 +183,8 @@ pub async fn insert(tx: &mut Tx, key: &VirtualKey, digest: &KeyDigest) -> Result
     tx.query(
         "INSERT INTO virtual_keys (id, name, description, digest, kid, last4, is_active,
                                    allow_all_providers, team_id, customer_id, calendar_aligned,
-                                   time_zone, expires_at, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                                   time_zone, expires_at, created_at, updated_at, max_in_flight)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(key.id.as_str())
     .bind(key.name.as_str())
@@ -190,6 +201,7 @@ pub async fn insert(tx: &mut Tx, key: &VirtualKey, digest: &KeyDigest) -> Result
     .bind(key.expires_at_ms)
     .bind(key.created_at_ms)
     .bind(key.updated_at_ms)
+    .bind(key.max_in_flight)
     .execute()
     .await?;
     Ok(insert_children(tx, key).await?)
@@ -201,7 +213,7 @@ pub async fn update(tx: &mut Tx, key: &VirtualKey) -> Result<(), Refused> {
         "UPDATE virtual_keys
          SET name = $2, description = $3, is_active = $4, allow_all_providers = $5, team_id = $6,
              customer_id = $7, calendar_aligned = $8, time_zone = $9, expires_at = $10,
-             updated_at = $11
+             updated_at = $11, max_in_flight = $12
          WHERE id = $1",
     )
     .bind(key.id.as_str())
@@ -215,6 +227,7 @@ pub async fn update(tx: &mut Tx, key: &VirtualKey) -> Result<(), Refused> {
     .bind(limits::calendar::name(&key.calendar.zone))
     .bind(key.expires_at_ms)
     .bind(key.updated_at_ms)
+    .bind(key.max_in_flight)
     .execute()
     .await?;
     delete_children(tx, &key.id).await?;
@@ -370,6 +383,7 @@ impl KeyRow {
                 "virtual_keys.time_zone",
             )?,
             limits,
+            max_in_flight: self.max_in_flight,
             expires_at_ms: self.expires_at,
             traits: Traits {
                 kid: self.kid,

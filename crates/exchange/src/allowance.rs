@@ -72,6 +72,8 @@ pub fn headers(
             Metric::Requests => &mut requests,
             Metric::Tokens => &mut tokens,
             Metric::Cost => &mut cost,
+            // It says nothing of what a caller may send in a while.
+            Metric::InFlight => continue,
         };
         if place.is_none_or(|known| allowance.is_tighter_than(&known)) {
             *place = Some(allowance);

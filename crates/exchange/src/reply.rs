@@ -69,7 +69,12 @@ pub fn render(denial: &Denial, dialect: WireFormat, request_id: &[u8], now_ms: i
     match denial {
         Denial::MethodNotAllowed { allow } => headers.push(("allow", (*allow).to_owned())),
         Denial::LimitExceeded(limit) => {
-            if let Some(seconds) = seconds_until(limit.resets_at_ms, now_ms) {
+            let seconds = match limit.metric {
+                // A slot may come back at any moment.
+                Metric::InFlight => Some(1),
+                _ => seconds_until(limit.resets_at_ms, now_ms),
+            };
+            if let Some(seconds) = seconds {
                 headers.push(("retry-after", seconds.to_string()));
             }
             headers.extend(allowance::headers(
@@ -116,7 +121,7 @@ const fn status(denial: &Denial) -> u16 {
         Denial::UnsupportedMediaType(_) => 415,
         Denial::LimitExceeded(limit) => match limit.metric {
             Metric::Cost => 402,
-            Metric::Requests | Metric::Tokens => 429,
+            Metric::Requests | Metric::Tokens | Metric::InFlight => 429,
         },
         Denial::PolicyUnavailable
         | Denial::PolicyStale
@@ -158,6 +163,7 @@ pub const fn kind(denial: &Denial) -> &'static str {
             Metric::Cost => "budget_exceeded",
             Metric::Requests => "request_limited",
             Metric::Tokens => "token_limited",
+            Metric::InFlight => "concurrency_limited",
         },
     }
 }
@@ -236,20 +242,27 @@ pub fn message(denial: &Denial) -> String {
 }
 
 fn limit_message(limit: &LimitExceeded) -> String {
+    let (level, owner_id) = (limit.level.as_str(), sanitise(limit.owner_id.as_bytes()));
     let what = match limit.metric {
         Metric::Cost => "budget exceeded",
         Metric::Requests => "request limit exceeded",
         Metric::Tokens => "token limit exceeded",
+        Metric::InFlight => {
+            return format!(
+                "concurrency limit exceeded for {level} {owner_id}: {} of {} requests are under way; \
+                 try again when one of them has ended",
+                limit.used, limit.max,
+            );
+        }
     };
     let amount = |amount: i64| match limit.metric {
         Metric::Cost => format!("{} USD", Nanos::new(amount)),
-        Metric::Requests => format!("{amount} requests"),
+        Metric::Requests | Metric::InFlight => format!("{amount} requests"),
         Metric::Tokens => format!("{amount} tokens"),
     };
     format!(
-        "{what} for {} {}: {} of {} are used or reserved, this request needs up to {}; resets {}",
-        limit.level.as_str(),
-        sanitise(limit.owner_id.as_bytes()),
+        "{what} for {level} {owner_id}: {} of {} are used or reserved, this request needs up to {}; \
+         resets {}",
         amount(limit.used),
         amount(limit.max),
         amount(limit.asked),
@@ -275,6 +288,7 @@ fn limit_facts(limit: &LimitExceeded) -> Vec<(&'static str, Fact)> {
         Metric::Cost => "nano_usd",
         Metric::Requests => "requests",
         Metric::Tokens => "tokens",
+        Metric::InFlight => "requests_in_flight",
     };
     let mut facts = vec![
         ("level", Fact::Text(limit.level.as_str().into())),
@@ -299,8 +313,8 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn exceeded(metric: Metric) -> Denial {
-        Denial::LimitExceeded(LimitExceeded {
+    fn limit(metric: Metric) -> LimitExceeded {
+        LimitExceeded {
             metric,
             level: Level::Team,
             owner_id: "team-1".into(),
@@ -310,7 +324,11 @@ mod tests {
             reserved: 7,
             asked: 2,
             resets_at_ms: 1_700_000_000_500,
-        })
+        }
+    }
+
+    fn exceeded(metric: Metric) -> Denial {
+        Denial::LimitExceeded(limit(metric))
     }
 
     fn json(reply: &Reply) -> serde_json::Value {
@@ -353,6 +371,33 @@ mod tests {
         assert_eq!(reply.status, 429);
         assert_eq!(header(&reply, "retry-after"), Some("1"));
         assert_eq!(header(&reply, "x-should-retry"), None);
+    }
+
+    #[test]
+    fn a_request_too_many_at_once_may_be_retried_in_a_second() {
+        let denial = Denial::LimitExceeded(LimitExceeded {
+            max: 5,
+            used: 5,
+            resets_at_ms: i64::MAX,
+            ..limit(Metric::InFlight)
+        });
+        for dialect in [
+            WireFormat::OpenAi,
+            WireFormat::Anthropic,
+            WireFormat::Bedrock,
+        ] {
+            let reply = render(&denial, dialect, b"", 1_700_000_000_500);
+            assert_eq!(reply.status, 429);
+            assert_eq!(header(&reply, "retry-after"), Some("1"));
+            assert_eq!(
+                header(&reply, "x-reeve-denied"),
+                Some("concurrency_limited")
+            );
+            assert_eq!(header(&reply, "x-ratelimit-limit"), None);
+            let body = json(&reply);
+            assert_eq!((&body["limit"], &body["used"]), (&5.into(), &5.into()));
+            assert!(String::from_utf8_lossy(&reply.body).contains("5 of 5 requests are under way"));
+        }
     }
 
     #[test]

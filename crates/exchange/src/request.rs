@@ -185,7 +185,7 @@ pub fn judge_body(
         amount: match applicable.limit.metric {
             Metric::Cost => cost_bound.get(),
             // Tokens are charged when they are known; here there must be room for one.
-            Metric::Requests | Metric::Tokens => 1,
+            Metric::Requests | Metric::Tokens | Metric::InFlight => 1,
         },
     });
     let reservations = reservations.collect();

@@ -177,6 +177,8 @@ impl Metering {
                 Metric::Cost => bill.cost.get(),
                 Metric::Requests => 1,
                 Metric::Tokens => i64::try_from(bill.tokens.total()).unwrap_or(i64::MAX),
+                // It comes back.
+                Metric::InFlight => 0,
             })
             .collect();
         let settlement = Settlement {
@@ -290,6 +292,7 @@ pub fn abandon(plan: &Plan) -> Settlement {
                 Metric::Cost => plan.cost_bound.get(),
                 Metric::Requests => 1,
                 Metric::Tokens => i64::try_from(usage.total_tokens()).unwrap_or(i64::MAX),
+                Metric::InFlight => 0,
             })
             .collect(),
     }

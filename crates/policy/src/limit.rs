@@ -19,6 +19,8 @@ pub enum Metric {
     Requests,
     /// Tokens of every kind.
     Tokens,
+    /// Requests that are under way: each takes a slot, and gives it back when it ends.
+    InFlight,
 }
 
 /// Whose limit it is. In the order of the hierarchy, widest first.

@@ -75,6 +75,12 @@ pub enum PeriodError {
 }
 
 impl Period {
+    /// Once and for all.
+    pub const NEVER: Self = Self {
+        count: 1,
+        unit: Unit::Never,
+    };
+
     /// A period of `count` units; at least one second and at most a hundred years, or never-ending.
     pub fn new(count: u32, unit: Unit) -> Result<Self, PeriodError> {
         if unit == Unit::Never {

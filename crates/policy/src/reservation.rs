@@ -15,6 +15,9 @@ pub struct Reserving {
     pub sizing: Sizing,
     /// What becomes of a request that finds too little money left.
     pub when_short: WhenShort,
+    /// How much of each limit an Envoy may use beyond what it holds of it, while the control plane cannot
+    /// be asked; 0: nothing.
+    pub emergency_percent: u32,
 }
 
 /// How much of a request's output is reserved.

@@ -139,6 +139,31 @@ pub mod policy_sync_client {
             req.extensions_mut().insert(GrpcMethod::new("reeve.v1.PolicySync", "Lease"));
             self.inner.unary(req, path, codec).await
         }
+        /// A process asks to keep its slots (METRIC_IN_FLIGHT), or for a session to hold some. Answered when it is
+        /// durable; see reeve_policy::lease::term.
+        pub async fn renew(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::v1::RenewRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::RenewResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/reeve.v1.PolicySync/Renew",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("reeve.v1.PolicySync", "Renew"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -174,6 +199,15 @@ pub mod policy_sync_server {
             request: tonic::Request<crate::v1::LeaseRequest>,
         ) -> std::result::Result<
             tonic::Response<crate::v1::LeaseResponse>,
+            tonic::Status,
+        >;
+        /// A process asks to keep its slots (METRIC_IN_FLIGHT), or for a session to hold some. Answered when it is
+        /// durable; see reeve_policy::lease::term.
+        async fn renew(
+            &self,
+            request: tonic::Request<crate::v1::RenewRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::v1::RenewResponse>,
             tonic::Status,
         >;
     }
@@ -331,6 +365,51 @@ pub mod policy_sync_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LeaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/reeve.v1.PolicySync/Renew" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenewSvc<T: PolicySync>(pub Arc<T>);
+                    impl<
+                        T: PolicySync,
+                    > tonic::server::UnaryService<crate::v1::RenewRequest>
+                    for RenewSvc<T> {
+                        type Response = crate::v1::RenewResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::v1::RenewRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicySync>::renew(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenewSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

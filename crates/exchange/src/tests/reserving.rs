@@ -17,7 +17,13 @@ fn policy(sizing: Sizing, when_short: WhenShort) -> Policy {
         .with_key(|key| {
             key.limits = vec![limit("cost", Metric::Cost), limit("n", Metric::Requests)];
         })
-        .with_settings(|settings| settings.reserving = Reserving { sizing, when_short })
+        .with_settings(|settings| {
+            settings.reserving = Reserving {
+                sizing,
+                when_short,
+                emergency_percent: 0,
+            }
+        })
 }
 
 fn body(max_tokens: u64) -> String {

@@ -70,6 +70,9 @@ pub struct Terms<'a> {
     pub base: i64,
     /// All sessions that a standing lease is counted for, with their divisors.
     pub sessions: &'a BTreeMap<Session, u32>,
+    /// What is lent comes back when it has been used: slots. Then little that is left is no reason to hold
+    /// nothing ready; only that somebody asked in vain is.
+    pub comes_back: bool,
 }
 
 impl Terms<'_> {
@@ -192,11 +195,11 @@ impl Account {
         let lent = holding.lent;
         let committed = self.committed(terms);
         let left = terms.max.saturating_sub(committed);
+        let is_near = left < terms.max.checked_div(TIGHT).unwrap_or_default()
+            || (ask.waits && left < want.saturating_mul(TIGHT));
         Answer {
             lent,
-            tight: short
-                || left < terms.max.checked_div(TIGHT).unwrap_or_default()
-                || (ask.waits && left < want.saturating_mul(TIGHT)),
+            tight: short || (is_near && !terms.comes_back),
             recall: short && self.holders(terms).next().is_some(),
             posted: self.posted(),
             committed,

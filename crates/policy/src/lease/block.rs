@@ -63,6 +63,12 @@ impl Block {
         overdrawn
     }
 
+    /// Forgets a reservation, and with it as much of the block.
+    pub const fn write_off(&mut self, amount: i64) {
+        self.reserved = self.reserved.saturating_sub(amount);
+        self.size = self.size.saturating_sub(amount);
+    }
+
     /// Takes everything beyond `keep` out, for the pool.
     pub fn shrink(&mut self, keep: i64) -> i64 {
         let spare = self.slack().saturating_sub(keep.max(0)).max(0);

@@ -31,17 +31,27 @@
 //!   know whether it was spent.
 //!
 //! A reservation belongs to the window it was made in, whenever it is settled.
+//!
+//! Slots ([`Metric::InFlight`](crate::limit::Metric::InFlight)) are lent in the same way, in a window that
+//! never ends, and nothing of them is ever used: settled with zero, a slot is free again. So that a process
+//! that was killed does not keep them, they are held under a session of their own, which [ends](term) after
+//! seconds of silence.
 
 mod account;
 mod block;
+mod need;
 mod pool;
 pub mod pools;
+pub mod term;
 mod worker;
 
 pub use account::{Account, Answer, Ask, Holding, Session, Terms};
 pub use block::Block;
+pub use need::{Lent, Need, Refused, Taken, Tenure, Want};
 pub use pool::{Pool, Short};
-pub use worker::{Lent, Need, Refused, Taken, Tenure, Want, Worker};
+pub use worker::Worker;
+
+use crate::limit::{Limit, Metric};
 
 /// Whose lease it is, and in which window. A later one is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -58,6 +68,15 @@ pub fn standing(max: i64, divisor: u32) -> i64 {
     max.max(0)
         .checked_div(i64::from(divisor))
         .unwrap_or_default()
+}
+
+/// What a session may use of a limit beyond what it holds in a window, while the control plane cannot be asked.
+pub fn emergency_allowance(limit: &Limit, percent: u32) -> i64 {
+    if limit.metric == Metric::InFlight {
+        return 0;
+    }
+    let part = i128::from(limit.max.max(0)).saturating_mul(percent.min(100).into());
+    i64::try_from(part.div_euclid(100)).unwrap_or_default()
 }
 
 /// The [`standing`] divisor of a session that joins when `others` sessions are counted already. However

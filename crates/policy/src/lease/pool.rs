@@ -20,6 +20,8 @@ pub struct Pool {
     pub others: i64,
     /// How often it has been recalled: workers that have not seen the last time give back all they can.
     pub recalls: i64,
+    /// What may be used beyond what is held, while the control plane cannot be asked.
+    pub emergency: i64,
 }
 
 /// There is too little in the pool.
@@ -31,7 +33,7 @@ pub struct Short {
 
 impl Pool {
     /// Length of the stored form.
-    pub const ENCODED_LEN: usize = 64;
+    pub const ENCODED_LEN: usize = 72;
     /// A worker takes up to so many times what it needs.
     const AHEAD: i64 = 16;
 
@@ -48,6 +50,7 @@ impl Pool {
                 tight: false,
                 others: 0,
                 recalls: 0,
+                emergency: 0,
             }
         } else {
             self
@@ -56,26 +59,41 @@ impl Pool {
 
     /// What workers can still take. Negative: they have used more than there was.
     pub const fn free(self) -> i64 {
+        self.own().saturating_add(self.emergency)
+    }
+
+    /// The same of what is held, which alone can be given back.
+    const fn own(self) -> i64 {
         self.lent
             .saturating_sub(self.returned)
             .saturating_sub(self.taken)
     }
 
+    /// Makes room for `amount`, beyond what is held by no more than `most`. `None`: not even that is enough.
+    #[must_use]
+    pub fn draw(self, amount: i64, most: i64) -> Option<Self> {
+        let emergency = amount.saturating_sub(self.own()).max(self.emergency);
+        (emergency <= most).then_some(Self { emergency, ..self })
+    }
+
     /// A worker takes a block that covers `amount`: more than that, so that it need not come again
     /// soon, unless the limit is tight. Gives the pool to store, and what was taken.
     pub fn take(self, amount: i64) -> Result<(Self, i64), Short> {
-        let free = self.free();
-        if amount > free {
-            return Err(Short {
-                missing: amount.saturating_sub(free),
-            });
-        }
         let ahead = if self.tight {
             amount
         } else {
-            amount.saturating_mul(Self::AHEAD).min(free >> 2)
+            amount.saturating_mul(Self::AHEAD).min(self.free() >> 2)
         };
-        let size = ahead.max(amount);
+        self.take_exactly(ahead.max(amount))
+    }
+
+    /// The same with a block of this size: what is in no block beyond what is in use, no trap of a VM can
+    /// lose.
+    pub fn take_exactly(self, size: i64) -> Result<(Self, i64), Short> {
+        let missing = size.saturating_sub(self.free());
+        if missing > 0 {
+            return Err(Short { missing });
+        }
         let taken = self.taken.saturating_add(size);
         Ok((Self { taken, ..self }, size))
     }
@@ -107,6 +125,8 @@ impl Pool {
         Self {
             lent: self.lent.max(lent),
             tight,
+            // What was used of it is missing first, from now on.
+            emergency: 0,
             ..self
         }
     }
@@ -135,7 +155,7 @@ impl Pool {
     /// Returns what is free beyond `keep` to the control plane, which is to be told of `returned`.
     #[must_use]
     pub fn return_beyond(self, keep: i64) -> Self {
-        let spare = self.free().saturating_sub(keep.max(0)).max(0);
+        let spare = self.own().saturating_sub(keep.max(0)).max(0);
         Self {
             returned: self.returned.saturating_add(spare),
             ..self
@@ -154,6 +174,7 @@ impl Pool {
             i64::from(self.tight),
             self.others,
             self.recalls,
+            self.emergency,
         ];
         for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
@@ -186,6 +207,7 @@ impl Pool {
             },
             others: fields.next()?,
             recalls: fields.next()?,
+            emergency: fields.next()?,
         })
     }
 }
@@ -249,6 +271,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_drawn_is_used_once_and_missing_when_the_control_plane_is_back() {
+        let (pool, _) = pool(10).take(10).unwrap();
+        let drawn = pool.draw(3, 5).unwrap();
+        assert_eq!((drawn.free(), drawn.return_beyond(0)), (3, drawn));
+        let (used, _) = drawn.take(3).unwrap();
+        assert_eq!(used.draw(2, 5).unwrap().free(), 2);
+        assert_eq!(used.draw(3, 5), None);
+        let back = used.on_lent(lease(1), 10, true);
+        assert_eq!(back.take(1), Err(Short { missing: 4 }));
+        // Away again, in the same window: what is left of it.
+        assert_eq!(back.draw(3, 5), None);
+        assert_eq!(back.draw(2, 5).unwrap().free(), 2);
+    }
+
+    #[test]
     fn a_new_window_begins_with_the_standing_lease() {
         let (old, size) = pool(100).take(30).unwrap();
         let new = old.at(lease(2), 5);
@@ -264,7 +301,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_pool_are_none() {
-        assert_eq!(Pool::from_bytes(&[0; 55]), None);
+        assert_eq!(Pool::from_bytes(&[0; 64]), None);
         let mut bytes = Pool {
             tight: true,
             lent: i64::MIN,

@@ -23,6 +23,8 @@ pub struct Of<'a> {
     pub lease: LeaseId,
     /// What may be used of it unasked.
     pub standing: i64,
+    /// Workers take exactly what they need.
+    pub exactly: bool,
 }
 
 /// The pool as it stands. `None`: there is none.
@@ -51,7 +53,12 @@ pub(super) fn take(
     loop {
         let (pool, version) = pools.read(of.limit_id)?;
         let pool = pool.at(of.lease, of.standing);
-        match pool.take(amount) {
+        let taken = if of.exactly {
+            pool.take_exactly(amount)
+        } else {
+            pool.take(amount)
+        };
+        match taken {
             Err(short) => return Some(Err((pool, short))),
             Ok((after, size)) => {
                 if pools.swap(of.limit_id, after, version) {

@@ -8,89 +8,23 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::pools::{self, Of, Pools};
-use super::{Block, LeaseId, Pool, Session, standing};
-use crate::limit::{Exceeded, Limit};
+use super::{
+    Block, LeaseId, Lent, Need, Pool, Refused, Taken, Want, emergency_allowance, standing,
+};
+use crate::limit::{Exceeded, Limit, Metric};
 
 /// A request asks so often for what it lacks. Whoever finds every time that others were faster is refused.
 const MOST_ASKS: u32 = 3;
 /// A block that was not used for so many ticks goes back.
 const IDLE_TICKS: u32 = 10;
+/// The same of slots, of which nothing stands ready without having been asked for.
+const IDLE_TICKS_OF_SLOTS: u32 = 100;
 /// What was not answered for so many ticks is said again.
 const UNANSWERED_TICKS: u32 = 20;
 /// So many wants of one limit are remembered as unanswered.
 const MOST_OPEN: usize = 64;
 /// How long a limit that had nothing left is not asked for again.
 const DRY_MS: i64 = 200;
-
-/// Under which what is held is counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tenure {
-    /// The session; 0: none yet.
-    pub session: Session,
-    /// Its divisor; see [`standing`].
-    pub divisor: u32,
-}
-
-/// What a request needs of a limit.
-#[derive(Debug, Clone, Copy)]
-pub struct Need<'a> {
-    /// The limit.
-    pub limit: &'a Limit,
-    /// How much, in its unit.
-    pub amount: i64,
-}
-
-/// A reservation that was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Of which lease.
-    pub lease: LeaseId,
-    /// All that counts against the limit in that window now, as far as it is known here.
-    pub used: i64,
-}
-
-/// Why nothing was reserved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// There is too little here: ask for this.
-    Short(Vec<Want>),
-    /// The need at this index cannot be met.
-    Exceeded(usize, Exceeded),
-    /// A limit has no pool, or no session has begun: the policy is not whole.
-    Unavailable,
-}
-
-/// What is wanted of a limit, or only said about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
-    /// The limit.
-    pub limit_id: String,
-    /// Which lease.
-    pub lease: LeaseId,
-    /// Lent in all, as it is known here.
-    pub lent: i64,
-    /// Given back in all.
-    pub returned: i64,
-    /// How much is missing; 0: nothing, this only tells.
-    pub missing: i64,
-    /// A request waits for it.
-    pub waits: bool,
-    /// The how many-th of this worker about this limit.
-    number: u64,
-}
-
-/// What the control plane answers to a [`Want`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lent {
-    /// In all.
-    pub total: i64,
-    /// Little is left.
-    pub tight: bool,
-    /// Used by all sessions.
-    pub posted: i64,
-    /// What counts against the limit.
-    pub committed: i64,
-}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -106,6 +40,12 @@ struct Held {
     before: Vec<Block>,
     /// What may be used of the limit unasked.
     standing: i64,
+    /// A block is never larger than what is reserved in it; see [`Pool::take_exactly`].
+    exactly: bool,
+    /// The limit, as the last request saw it.
+    max: i64,
+    /// More may be lent than that: it was lowered.
+    is_over: bool,
     tight: bool,
     /// The recalls of the pool that have been seen to.
     recalls: i64,
@@ -139,18 +79,20 @@ impl Worker {
     pub fn reserve_all(
         &mut self,
         pools: &impl Pools,
-        tenure: Tenure,
         needs: &[Need<'_>],
         asked: u32,
         now_ms: i64,
     ) -> Result<Vec<Taken>, Refused> {
-        if tenure.session == 0 && !needs.is_empty() {
+        if needs.iter().any(|need| need.tenure.session == 0) {
             return Err(Refused::Unavailable);
         }
         // Look first: a request that one limit refuses must take nothing of another.
         let mut short = Vec::new();
         for (index, need) in needs.iter().enumerate() {
-            let held = self.open(tenure, need.limit, now_ms);
+            let held = self.open(*need, now_ms);
+            if held.exactly && asked == 0 {
+                held.heed_lowering(pools, need.limit);
+            }
             // What is held of a limit that was lowered since is not to be used up first.
             let is_possible = held.is_possible(need);
             if is_possible && held.now.missing(need.amount) == 0 {
@@ -171,12 +113,15 @@ impl Worker {
             return Err(Refused::Short(short));
         }
         for need in needs {
-            let held = self.open(tenure, need.limit, now_ms);
-            held.cover(pools, &need.limit.id, need.amount)?;
+            let held = self.open(*need, now_ms);
+            if let Err(refused) = held.cover(pools, &need.limit.id, need.amount) {
+                self.drop_slots(pools, needs);
+                return Err(refused);
+            }
         }
         let mut all = Vec::with_capacity(needs.len());
         for need in needs {
-            let held = self.open(tenure, need.limit, now_ms);
+            let held = self.open(*need, now_ms);
             held.now.reserve(need.amount);
             all.push(Taken {
                 lease: held.now.id,
@@ -186,8 +131,21 @@ impl Worker {
         Ok(all)
     }
 
+    /// Gives back what was taken for a request that does not go on: no block of slots is larger than what is
+    /// in use.
+    fn drop_slots(&mut self, pools: &impl Pools, needs: &[Need<'_>]) {
+        for need in needs {
+            let held = self.limits.get_mut(&need.limit.id);
+            if let Some(held) = held.filter(|held| held.exactly) {
+                let (lease, spare) = (held.now.id, held.now.shrink(0));
+                pools::change(pools, &need.limit.id, |pool| pool.give_back(lease, spare));
+            }
+        }
+    }
+
     /// What is held of a limit, in the window of now.
-    fn open(&mut self, tenure: Tenure, limit: &Limit, now_ms: i64) -> &mut Held {
+    fn open(&mut self, need: Need<'_>, now_ms: i64) -> &mut Held {
+        let Need { limit, tenure, .. } = need;
         if !self.limits.contains_key(&limit.id) {
             self.limits.insert(limit.id.clone(), Held::default());
         }
@@ -201,6 +159,7 @@ impl Worker {
             held.turn_to(lease);
         }
         held.standing = standing(limit.max, tenure.divisor);
+        held.exactly = limit.metric == Metric::InFlight;
         held.idle_ticks = 0;
         held
     }
@@ -225,7 +184,7 @@ impl Worker {
             .map_or(0, |block| block.settle(reserved, used));
         held.before.retain(|block| block.reserved > 0);
         held.idle_ticks = 0;
-        let spare = if held.tight && held.now.id == lease {
+        let spare = if (held.tight || held.exactly) && held.now.id == lease {
             held.now.shrink(0)
         } else {
             0
@@ -241,15 +200,42 @@ impl Worker {
         }
     }
 
+    /// Forgets a reservation that somebody else has given back to the pool.
+    pub fn write_off(&mut self, limit_id: &str, lease: LeaseId, amount: i64) {
+        if let Some(block) = self
+            .limits
+            .get_mut(limit_id)
+            .and_then(|held| held.block(lease))
+        {
+            block.write_off(amount);
+        }
+    }
+
+    /// Makes room for what is needed though the control plane cannot be asked, each limit by no more than so
+    /// much of it, in all workers of the process together. Slots have no such allowance.
+    pub fn draw(&mut self, pools: &impl Pools, needs: &[Need<'_>], percent: u32, now_ms: i64) {
+        for need in needs {
+            let most = emergency_allowance(need.limit, percent);
+            let held = self.open(*need, now_ms);
+            let (of, missing) = (held.of(&need.limit.id), held.now.missing(need.amount));
+            pools::change(pools, &need.limit.id, |pool| {
+                let pool = pool.at(of.lease, of.standing);
+                pool.draw(missing, most).unwrap_or(pool)
+            });
+        }
+    }
+
     /// What the control plane answers to a want.
     pub fn on_lent(&mut self, pools: &impl Pools, want: &Want, lent: Lent, now_ms: i64) {
+        // What was lent is looked after, and returned if nobody uses it.
+        let held = self.limits.entry(want.limit_id.clone()).or_default();
+        held.is_over = held.exactly && lent.committed > held.max;
+        let tight = lent.tight || held.is_over;
         // Who asked may have been the first to look at the pool in this window.
         let pool = pools::change(pools, &want.limit_id, |pool| {
             let pool = pool.at(want.lease, want.lent);
-            pool.on_lent(want.lease, lent.total, lent.tight)
+            pool.on_lent(want.lease, lent.total, tight)
         });
-        // What was lent is looked after, and returned if nobody uses it.
-        let held = self.limits.entry(want.limit_id.clone()).or_default();
         if held.now.id == LeaseId::default() {
             held.turn_to(want.lease);
         }
@@ -279,6 +265,7 @@ impl Worker {
         let pool = pools::recall(pools, of)?;
         let held = self.limits.entry(of.limit_id.to_owned()).or_default();
         held.standing = of.standing;
+        held.exactly = of.exactly;
         held.see(pool);
         // Of a window that is over nobody needs anything.
         (pool.id == held.now.id).then(|| {
@@ -294,7 +281,7 @@ impl Worker {
         let mut wants = Vec::new();
         self.limits.retain(|limit_id, held| {
             held.idle_ticks = held.idle_ticks.saturating_add(1);
-            let is_idle = held.idle_ticks > IDLE_TICKS;
+            let is_idle = held.idle_ticks > held.most_idle_ticks();
             let mut is_recalled = false;
             if look && let Some(pool) = pools::look(pools, held.of(limit_id)) {
                 held.see(pool);
@@ -339,6 +326,25 @@ impl Held {
             limit_id,
             lease: self.now.id,
             standing: self.standing,
+            exactly: self.exactly,
+        }
+    }
+
+    const fn most_idle_ticks(&self) -> u32 {
+        if self.exactly {
+            IDLE_TICKS_OF_SLOTS
+        } else {
+            IDLE_TICKS
+        }
+    }
+
+    /// What was lent under a higher limit must not go round and round: a slot never expires. It goes back
+    /// as it becomes free, and the control plane is asked for each.
+    fn heed_lowering(&mut self, pools: &impl Pools, limit: &Limit) {
+        let before = std::mem::replace(&mut self.max, limit.max);
+        self.is_over |= limit.max < before;
+        if self.is_over {
+            pools::recall(pools, self.of(&limit.id));
         }
     }
 
@@ -479,7 +485,12 @@ impl Held {
             lease: pool.id,
             lent: pool.lent,
             returned: pool.returned,
-            missing: missing.max(0),
+            // What was drawn is to be covered, too.
+            missing: if missing > 0 {
+                missing.saturating_add(pool.emergency)
+            } else {
+                0
+            },
             waits,
             number: self.said,
         }

@@ -106,5 +106,6 @@ fn terms<'a>(
         max: maxima[limit],
         base: maxima[limit],
         sessions,
+        comes_back: false,
     }
 }

@@ -102,19 +102,22 @@ impl Envoy {
         now_ms: i64,
         limits: &[Limit],
         oracle: &mut Oracle,
+        emergency_percent: u32,
     ) -> Admission {
         let needs: Vec<Need<'_>> = wants
             .iter()
             .map(|(limit, amount)| Need {
                 limit: &limits[*limit],
                 amount: *amount,
+                tenure: self.tenure,
             })
             .collect();
         let vm = &mut self.vms[vm];
-        match vm
-            .worker
-            .reserve_all(&self.shared, self.tenure, &needs, 0, now_ms)
-        {
+        if emergency_percent > 0 {
+            vm.worker
+                .draw(&self.shared, &needs, emergency_percent, now_ms);
+        }
+        match vm.worker.reserve_all(&self.shared, &needs, 0, now_ms) {
             Ok(taken) => {
                 let reserved = wants.iter().zip(taken);
                 let reserved: Vec<_> = reserved
@@ -241,6 +244,7 @@ impl Envoy {
                         window_start_ms: window,
                     },
                     standing: standing(limit.max, self.tenure.divisor),
+                    exactly: false,
                 };
                 self.recalled.fill(true);
                 let leader = &mut self.vms[0].worker;

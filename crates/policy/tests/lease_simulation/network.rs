@@ -99,6 +99,11 @@ impl<M: Clone> Wire<M> {
         Some(self.messages.swap_remove(index))
     }
 
+    /// What is on its way from or to a process that is cut off now.
+    pub(crate) fn lose_of(&mut self, session: Session) {
+        self.messages.retain(|message| message.session != session);
+    }
+
     pub(crate) fn lose_all(&mut self) {
         self.messages.clear();
     }

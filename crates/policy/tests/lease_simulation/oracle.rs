@@ -9,9 +9,15 @@ pub(crate) struct Totals {
     pub(crate) admitted: u64,
     pub(crate) refused: u64,
     pub(crate) asked: u64,
+    /// Admitted beyond what was held, while the control plane could not be asked.
+    pub(crate) alone: u64,
     pub(crate) trapped: u64,
     pub(crate) killed: u64,
     pub(crate) crashed: u64,
+    /// Sessions of slots that were silent for too long.
+    pub(crate) expired: u64,
+    /// Requests that their Envoy has ended, because it was not renewed.
+    pub(crate) ended: u64,
 }
 
 impl Totals {
@@ -19,9 +25,12 @@ impl Totals {
         self.admitted += other.admitted;
         self.refused += other.refused;
         self.asked += other.asked;
+        self.alone += other.alone;
         self.trapped += other.trapped;
         self.killed += other.killed;
         self.crashed += other.crashed;
+        self.expired += other.expired;
+        self.ended += other.ended;
     }
 }
 
