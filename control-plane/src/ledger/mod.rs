@@ -28,6 +28,7 @@ mod patience;
 mod release;
 pub mod routes;
 pub mod sessions;
+pub mod spending;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
