@@ -137,6 +137,9 @@ impl Governance {
                 let Some(token) = limits::ask(&cluster, &wants) else {
                     return self.refuse(&Denial::LimitsUnavailable);
                 };
+                if asked == 0 {
+                    metrics::waits_for_lease();
+                }
                 self.state = State::Asking(Box::new(Asking {
                     plan,
                     size,
