@@ -1,6 +1,6 @@
 # The daily verbs. Each calls a script, so that it can also be run without make.
 .DEFAULT_GOAL := help
-.PHONY: help up test check unit e2e update fuzz cost clean
+.PHONY: help up test check unit e2e update fuzz bench cost clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk '{ verb = $$1; sub(/:$$/, "", verb); $$1 = ""; printf "make %-7s%s\n", verb, $$0 }'
@@ -28,6 +28,10 @@ update: ## write the generated files anew
 
 fuzz: ## fuzz one parser (NAME=json_request SECONDS=60)
 	@scripts/fuzz.sh "$(NAME)" "$(SECONDS)"
+
+bench: ## measure the ledger, kills of the control plane, a cold start (WHAT=ledger|kills|cold-start)
+	@scripts/setup.sh test
+	@scripts/bench.sh $(WHAT)
 
 cost: ## count the instructions of what the filter does for a request (needs valgrind; FILTER=<part of a name>)
 	@scripts/instructions.sh "$(FILTER)"

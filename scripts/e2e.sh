@@ -5,9 +5,10 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
-step_total=3
+step_total=4
 
 step "control plane" build_binary reeve
+step "benchmark" build_binary reeve-bench
 step "filter" "$root/scripts/wasm.sh" wasm
 step "filter with faults" "$root/scripts/wasm.sh" wasm --features fault-injection
 
@@ -15,6 +16,7 @@ step "filter with faults" "$root/scripts/wasm.sh" wasm --features fault-injectio
 . "$choices/envoy.env"
 export REEVE_ENVOY
 export REEVE_BIN=$target_dir/debug/reeve
+export REEVE_BENCH_BIN=$target_dir/debug/reeve-bench
 export REEVE_FILTER_WASM=$target_dir/reeve_filter.wasm
 export REEVE_FILTER_FAULT_WASM=$target_dir/reeve_filter_fault.wasm
 export PYTHONDONTWRITEBYTECODE=1

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # postgres.sh COMMAND...: runs the command with a throw-away PostgreSQL server beside it, whose URL
-# is in REEVE_TEST_POSTGRES_URL. When that is set already, the server it names is used.
+# is in REEVE_TEST_POSTGRES_URL. When that is set already, the server it names is used. With
+# REEVE_POSTGRES_DURABLE=1 it keeps its promises, as in production: to measure what they cost.
 set -euo pipefail
 
 # shellcheck source=scripts/lib.sh
@@ -40,9 +41,10 @@ as_server "$bin/initdb" -D "$home/data" -U $user --pwfile="$home/password" --aut
     --encoding=UTF8 --no-locale --no-sync >"$choices/logs/initdb.log" 2>&1 ||
     fail "initdb failed: $(tail -n 20 "$choices/logs/initdb.log")"
 
-# Nothing here outlives the tests, so nothing waits for the disk.
 options="-c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300"
-options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+# Nothing here outlives the tests, so nothing waits for the disk.
+[ -n "${REEVE_POSTGRES_DURABLE:-}" ] ||
+    options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
 # Below the ports that the kernel hands out by itself; another attempt when one is taken.
 started=

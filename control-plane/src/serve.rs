@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 
 use crate::app::App;
 use crate::auth::admin_token;
@@ -122,7 +122,11 @@ async fn serve_grpc(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> 
     let routes = policy_sync::grpc::routes(Arc::clone(&app));
     tonic::transport::Server::builder()
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), app.stopped())
+        // Without it the second half of an answer about leases waits 40 ms, and a request with it.
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            app.stopped(),
+        )
         .await
         .context("the policy stream failed")
 }

@@ -184,6 +184,9 @@ impl Governance {
         let Some(token) = token else {
             return self.go_on(plan, size, None, now_ms);
         };
+        if times == 0 {
+            metrics::waits_for_lease();
+        }
         self.state = State::Asking(Box::new(Asking {
             plan,
             size,

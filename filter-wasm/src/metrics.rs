@@ -25,6 +25,11 @@ pub(crate) fn denied(kind: &str) {
     add(&format!("reeve_denials_total.error_type.{kind}"), 1);
 }
 
+/// Counts a request that waits for the control plane: this process holds too little of a limit.
+pub(crate) fn waits_for_lease() {
+    add("reeve_lease_waits_total", 1);
+}
+
 /// Counts an exchange that reached a provider and has ended.
 pub(crate) fn ended(plan: &Plan, settlement: &Settlement, duration_ms: i64) {
     let labels = format!(

@@ -110,6 +110,7 @@ METRICS = {
     "reeve_denials_total": {"error_type"},
     "reeve_exchanges_total": {"gen_ai_operation_name", "gen_ai_provider_name", "outcome"},
     "reeve_cost_nano_usd_total": {"gen_ai_operation_name", "gen_ai_provider_name"},
+    "reeve_lease_waits_total": set(),
     "reeve_estimated_settlements_total": {"gen_ai_operation_name", "gen_ai_provider_name"},
     "gen_ai_client_token_usage": {
         "gen_ai_operation_name",
@@ -202,6 +203,21 @@ def test_metrics_count_refusals_by_their_kind(stack: Stack) -> None:
         assert stack.caller().chat().status_code == 401
     after = value(scraped(stack), "reeve_denials_total", error_type="virtual_key_required")
     assert after - before == 3
+
+
+def test_metrics_count_the_requests_that_wait_for_the_control_plane(stack: Stack) -> None:
+    """Not those of a key that is far from its limit; the last ones of a limit do."""
+
+    def waits() -> float:
+        return value(scraped(stack), "reeve_lease_waits_total")
+
+    before = waits()
+    far = stack.key(rate_limit={"request_max_limit": 10_000, "request_reset_duration": "1h"})
+    assert [stack.caller(far.value).chat().status_code for _ in range(8)] == [200] * 8
+    assert waits() == before
+    near = stack.key(rate_limit={"request_max_limit": 8, "request_reset_duration": "1h"})
+    assert [stack.caller(near.value).chat().status_code for _ in range(8)] == [200] * 8
+    assert 1 <= waits() - before <= 8
 
 
 def test_no_label_of_a_metric_grows_with_keys_models_or_what_callers_send(

@@ -9,12 +9,12 @@
 //! written `CAST(SUM(x) AS BIGINT)`, because `PostgreSQL` widens it.
 
 mod error;
-mod insert;
 mod list;
 mod migrate;
 mod query;
 #[cfg(test)]
 pub mod testing;
+mod values;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -29,9 +29,9 @@ use sqlx::sqlite::{
 };
 
 pub use error::Error;
-pub use insert::Insert;
 pub use list::{list, list_text};
 pub use query::{Bind, Query, Record};
+pub use values::{Statement, Values};
 
 use crate::config::DatabaseUrl;
 
@@ -39,6 +39,11 @@ use crate::config::DatabaseUrl;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Readers of the embedded database; WAL lets them work beside the writer.
 const SQLITE_READERS: u32 = 4;
+/// Pages (of 4 KiB) in the log before they are moved to the database. A page that changes again and again
+/// is moved once; what is in the log is read again at the next start, which takes some ten milliseconds.
+const SQLITE_CHECKPOINT: &str = "4000";
+/// KiB, negative: enough for the indexes that a new record is entered into at random places.
+const SQLITE_WRITER_CACHE: &str = "-32768";
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// The advisory lock that makes writers of all replicas take turns ("reeve" in ASCII).
 const WRITE_LOCK: i64 = 0x0072_6565_7665;
@@ -88,11 +93,12 @@ impl Db {
             // A commit that was acknowledged survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(PATIENCE);
+            .busy_timeout(PATIENCE)
+            .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
-            .connect_with(options.clone())
+            .connect_with(options.clone().pragma("cache_size", SQLITE_WRITER_CACHE))
             .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
@@ -179,6 +185,14 @@ impl Tx {
         match self {
             Self::Sqlite(tx) => Query::sqlite(tx, sql),
             Self::Postgres(tx) => Query::postgres(tx, sql),
+        }
+    }
+
+    /// A statement for a run of rows ([`Values::runs`]): their values are bound in order.
+    pub fn values(&mut self, statement: &'static Statement) -> Query<'_> {
+        match self {
+            Self::Sqlite(tx) => Query::sqlite(tx, &statement.unnumbered),
+            Self::Postgres(tx) => Query::postgres(tx, &statement.numbered),
         }
     }
 

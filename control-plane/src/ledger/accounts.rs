@@ -1,10 +1,13 @@
 //! SQL of accounts: what sessions hold of a limit in a window, and what was added to it.
 
+use std::collections::{BTreeMap, HashMap};
+
 use reeve_policy::lease::{Account, Holding, Session};
 
 use super::Key;
-use crate::db::{Error, Insert, Tx};
+use crate::db::{Error, Query, Tx, Values};
 use crate::limits;
+use crate::virtual_keys::in_flight;
 
 /// A holding that has changed.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +24,7 @@ struct CurrentRow {
     window_start_ms: i64,
 }
 
-static UPSERT: Insert = Insert::new(
+static UPSERT: Values = Values::new(
     "INSERT INTO holdings (limit_id, window_start_ms, session_id, lent, returned, posted, revision)",
     7,
     "ON CONFLICT (limit_id, window_start_ms, session_id) DO UPDATE
@@ -38,29 +41,75 @@ pub(super) async fn latest(tx: &mut Tx) -> Result<i64, Error> {
     Ok(revision)
 }
 
-/// The account of a limit's window; empty where nothing is known.
-pub(super) async fn load(tx: &mut Tx, key: &Key) -> Result<Account, Error> {
-    let rows: Vec<(i64, i64, i64, i64)> = tx
-        .query(
-            "SELECT session_id, lent, returned, posted FROM holdings
-             WHERE limit_id = $1 AND window_start_ms = $2
-               -- Sessions of slots that have ended hold nothing, and nothing was used under them.
-               AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.id = session_id
-                               AND s.slots_of IS NOT NULL AND s.released_at IS NOT NULL)",
-        )
-        .bind(key.limit_id.as_str())
-        .bind(key.window_start_ms)
-        .fetch_all()
-        .await?;
-    let holdings = rows.into_iter().map(|(session, lent, returned, posted)| {
-        let holding = Holding {
-            lent,
-            returned,
-            posted,
-        };
-        (session, holding)
-    });
-    Ok(Account::from_holdings(holdings))
+/// An account as it is stored.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stored {
+    pub(super) account: Account,
+    /// What was added to the limit for this window.
+    pub(super) added: i64,
+}
+
+/// The accounts of limits' windows; empty where nothing is known. `slots`: the sessions of slots that are
+/// counted; those that have ended hold nothing, and nothing was used under them.
+pub(super) async fn load(
+    tx: &mut Tx,
+    keys: &[&Key],
+    slots: &BTreeMap<Session, u32>,
+) -> Result<HashMap<Key, Stored>, Error> {
+    static HOLDINGS: Values = Values::new(
+        "SELECT limit_id, window_start_ms, session_id, lent, returned, posted FROM holdings
+         WHERE (limit_id, window_start_ms) IN (",
+        2,
+        ")",
+    );
+    static ADDITIONS: Values = Values::new(
+        "SELECT limit_id, window_start_ms, amount FROM limit_additions
+         WHERE (limit_id, window_start_ms) IN (",
+        2,
+        ")",
+    );
+    let mut holdings: HashMap<Key, Vec<(Session, Holding)>> = HashMap::new();
+    for (statement, run) in HOLDINGS.runs(keys) {
+        let rows: Vec<(String, i64, Session, i64, i64, i64)> =
+            bind(tx.values(statement), run).fetch_all().await?;
+        for (limit_id, window_start_ms, session, lent, returned, posted) in rows {
+            let key = Key {
+                limit_id,
+                window_start_ms,
+            };
+            if in_flight::key_of(&key.limit_id).is_some() && !slots.contains_key(&session) {
+                continue;
+            }
+            let holding = Holding {
+                lent,
+                returned,
+                posted,
+            };
+            holdings.entry(key).or_default().push((session, holding));
+        }
+    }
+    let mut stored: HashMap<Key, Stored> = HashMap::new();
+    for key in keys.iter().copied() {
+        let account = Account::from_holdings(holdings.remove(key).unwrap_or_default());
+        stored.insert(key.clone(), Stored { account, added: 0 });
+    }
+    for (statement, run) in ADDITIONS.runs(keys) {
+        let rows: Vec<(String, i64, i64)> = bind(tx.values(statement), run).fetch_all().await?;
+        for (limit_id, window_start_ms, amount) in rows {
+            let key = Key {
+                limit_id,
+                window_start_ms,
+            };
+            stored.entry(key).or_default().added = amount;
+        }
+    }
+    Ok(stored)
+}
+
+fn bind<'t>(query: Query<'t>, keys: &[&Key]) -> Query<'t> {
+    keys.iter().fold(query, |query, key| {
+        query.bind(key.limit_id.as_str()).bind(key.window_start_ms)
+    })
 }
 
 /// Accounts of which a session holds something that it has not spent.
@@ -105,21 +154,10 @@ pub(super) async fn current(tx: &mut Tx, now_ms: i64) -> Result<Vec<Key>, Error>
     Ok(keys)
 }
 
-/// What was added to a limit for one window.
-pub(super) async fn added(tx: &mut Tx, key: &Key) -> Result<i64, Error> {
-    let row: Option<(i64,)> = tx
-        .query("SELECT amount FROM limit_additions WHERE limit_id = $1 AND window_start_ms = $2")
-        .bind(key.limit_id.as_str())
-        .bind(key.window_start_ms)
-        .fetch_optional()
-        .await?;
-    Ok(row.map_or(0, |(amount,)| amount))
-}
-
 /// Stores holdings.
 pub(super) async fn save(tx: &mut Tx, changed: &[Changed<'_>], revision: i64) -> Result<(), Error> {
-    for (text, run) in UPSERT.runs(changed) {
-        let mut upsert = tx.query(text);
+    for (statement, run) in UPSERT.runs(changed) {
+        let mut upsert = tx.values(statement);
         for Changed {
             key,
             session,

@@ -1,12 +1,13 @@
 //! The writer's memory: accounts and terms as the database has them, for as long as nobody else
 //! changes them, and what a transaction has changed so far.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use reeve_policy::lease::{Account, Holding, Session, Terms};
 use reeve_policy::limit::Limit;
 
-use super::accounts::{self, Changed};
+use super::accounts::{self, Changed, Stored};
+use super::spending::{Change, Spending};
 use super::transfers::{self, Kind, Transfer};
 use super::{Key, sessions, slots};
 use crate::db::{Error, Tx};
@@ -36,7 +37,16 @@ pub(super) struct Books {
     released: BTreeMap<Session, Option<&'static str>>,
 }
 
-#[derive(Debug)]
+/// What a transaction has stored.
+#[derive(Debug, Default)]
+pub(super) struct Saved {
+    /// Somebody has less to spend than before.
+    pub(super) is_freed: bool,
+    /// `None`: no holding has changed.
+    pub(super) spending: Option<Spending>,
+}
+
+#[derive(Debug, Default)]
 struct Remembered {
     /// As it is stored.
     stored: Account,
@@ -104,18 +114,42 @@ impl Books {
         self.released.insert(session, actor);
     }
 
-    /// The limit as it is configured; `None`: there is none of this id.
-    pub(super) async fn limit(&mut self, tx: &mut Tx, id: &str) -> Result<Option<&Limit>, Error> {
-        if !self.limits.contains_key(id) {
-            let limit = match in_flight::key_of(id) {
-                Some(key_id) => virtual_keys::store::max_in_flight(tx, key_id)
-                    .await?
-                    .map(|max| in_flight::limit(key_id, max)),
-                None => limits::store::find(tx, id).await?,
+    /// Reads what is not remembered of these, all at once.
+    pub(super) async fn fetch(&mut self, tx: &mut Tx, keys: &[&Key]) -> Result<(), Error> {
+        let unknown = keys.iter().filter(|key| !self.accounts.contains_key(**key));
+        let unknown: BTreeSet<&Key> = unknown.copied().collect();
+        let unknown: Vec<&Key> = unknown.into_iter().collect();
+        let stored = accounts::load(tx, &unknown, &self.slots).await?;
+        for (key, Stored { account, added }) in stored {
+            let remembered = Remembered {
+                account: account.clone(),
+                stored: account,
+                added,
             };
-            self.limits.insert(id.to_owned(), limit);
+            self.accounts.insert(key, remembered);
         }
-        Ok(self.limits.get(id).and_then(Option::as_ref))
+        let unknown = keys.iter().map(|key| key.limit_id.as_str());
+        let unknown: BTreeSet<&str> = unknown
+            .filter(|id| !self.limits.contains_key(*id))
+            .collect();
+        let unknown: Vec<&str> = unknown.into_iter().collect();
+        let mut found = limits::store::find_all(tx, &unknown).await?;
+        for key_id in unknown.iter().filter_map(|id| in_flight::key_of(id)) {
+            let max = virtual_keys::store::max_in_flight(tx, key_id).await?;
+            found.extend(max.map(|max| in_flight::limit(key_id, max)));
+        }
+        let none = unknown.iter().map(|id| ((*id).to_owned(), None));
+        self.limits.extend(none);
+        let found = found
+            .into_iter()
+            .map(|limit| (limit.id.clone(), Some(limit)));
+        self.limits.extend(found);
+        Ok(())
+    }
+
+    /// The limit as it is configured; `None`: there is none of this id, or it was not fetched.
+    pub(super) fn limit(&self, id: &str) -> Option<&Limit> {
+        self.limits.get(id).and_then(Option::as_ref)
     }
 
     /// Does something with an account, by its terms.
@@ -125,26 +159,11 @@ impl Books {
         key: &Key,
         change: impl FnOnce(&mut Account, Terms<'_>) -> T,
     ) -> Result<T, Error> {
-        let limit = self.limit(tx, &key.limit_id).await?;
+        self.fetch(tx, &[key]).await?;
+        let limit = self.limit(&key.limit_id);
         let base = limit.map_or(0, |limit| limit.max);
         let max = limit.map_or(0, |limit| limit.max_in(key.window_start_ms));
-        if !self.accounts.contains_key(key) {
-            let stored = accounts::load(tx, key).await?;
-            let remembered = Remembered {
-                account: stored.clone(),
-                stored,
-                added: accounts::added(tx, key).await?,
-            };
-            self.accounts.insert(key.clone(), remembered);
-        }
-        let remembered = self
-            .accounts
-            .entry(key.clone())
-            .or_insert_with(|| Remembered {
-                stored: Account::default(),
-                account: Account::default(),
-                added: 0,
-            });
+        let remembered = self.accounts.entry(key.clone()).or_default();
         let comes_back = in_flight::key_of(&key.limit_id).is_some();
         let terms = Terms {
             max: max.saturating_add(remembered.added),
@@ -161,17 +180,19 @@ impl Books {
         Ok(result)
     }
 
-    /// Stores what has changed. Gives whether somebody has less to spend than before.
-    pub(super) async fn save(&mut self, tx: &mut Tx, now_ms: i64) -> Result<bool, Error> {
+    /// Stores what has changed.
+    pub(super) async fn save(&mut self, tx: &mut Tx, now_ms: i64) -> Result<Saved, Error> {
         self.touched.sort_unstable();
         self.touched.dedup();
         let mut changed = Vec::new();
         let mut moved = Vec::new();
-        let mut is_freed = false;
+        let mut saved = Saved::default();
+        let mut changes = Vec::new();
         for key in &self.touched {
             let Some(remembered) = self.accounts.get(key) else {
                 continue;
             };
+            let mut posted_by = Vec::new();
             for (session, holding) in remembered.account.holdings() {
                 let before = remembered.stored.holding(session);
                 if before == Some(holding) {
@@ -184,11 +205,14 @@ impl Books {
                 });
                 let before = before.unwrap_or_default();
                 // A standing lease that comes back unused was never a holding before.
-                is_freed |=
+                saved.is_freed |=
                     holding.unspent() < before.unspent() || holding.returned > before.returned;
                 // What comes and goes with every request is no movement of anything that is used up.
                 if in_flight::key_of(&key.limit_id).is_some() {
                     continue;
+                }
+                if holding.posted != before.posted {
+                    posted_by.push(session);
                 }
                 let (back, actor) = match self.released.get(&session) {
                     Some(actor) => (Kind::Release, *actor),
@@ -209,19 +233,26 @@ impl Books {
                     },
                 ));
             }
+            let limit = self.limit(&key.limit_id);
+            if !posted_by.is_empty()
+                && limit.is_some_and(|limit| limit.window(now_ms).start_ms == key.window_start_ms)
+            {
+                changes.push(Change::new(key, &remembered.account, posted_by));
+            }
         }
         if !changed.is_empty() {
             let revision = self.revision.saturating_add(1);
             accounts::save(tx, &changed, revision).await?;
             transfers::insert(tx, &moved, now_ms).await?;
             self.revision = revision;
+            saved.spending = Some(Spending { revision, changes });
         }
         for key in self.touched.drain(..) {
             if let Some(remembered) = self.accounts.get_mut(&key) {
                 remembered.stored.clone_from(&remembered.account);
             }
         }
-        Ok(is_freed)
+        Ok(saved)
     }
 }
 

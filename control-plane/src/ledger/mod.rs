@@ -39,6 +39,7 @@ mod replicas;
 pub mod routes;
 pub mod sessions;
 mod slots;
+pub mod spending;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]

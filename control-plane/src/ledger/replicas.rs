@@ -14,13 +14,13 @@ use reeve_policy::lease::Session;
 use super::sessions::{self, GONE_AFTER_MS};
 use super::{Holder, Key, Recall, accounts};
 use crate::app::App;
-use crate::db::{Error, Insert, Tx};
+use crate::db::{Error, Tx, Values};
 use crate::policy_sync::retry::until_ok;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY_ALONE: Duration = Duration::from_secs(1);
 
-static UPSERT: Insert = Insert::new(
+static UPSERT: Values = Values::new(
     "INSERT INTO recalls (limit_id, window_start_ms, session_id, process_id, base, sequence, at)",
     7,
     "ON CONFLICT (limit_id, window_start_ms, session_id) DO UPDATE
@@ -122,8 +122,8 @@ pub(super) async fn pass_on(
     });
     let next = latest(tx).await?.saturating_add(1);
     let numbered: Vec<(i64, (Holder, &Recall))> = (next..).zip(far).collect();
-    for (text, run) in UPSERT.runs(&numbered) {
-        let mut upsert = tx.query(text);
+    for (statement, run) in UPSERT.runs(&numbered) {
+        let mut upsert = tx.values(statement);
         for (sequence, (holder, recall)) in run {
             upsert = upsert
                 .bind(recall.key.limit_id.as_str())

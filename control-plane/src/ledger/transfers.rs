@@ -3,7 +3,7 @@
 use reeve_policy::lease::Session;
 
 use super::Key;
-use crate::db::{Error, Insert, Tx};
+use crate::db::{Error, Tx, Values};
 
 /// What kind of movement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) struct Transfer<'a> {
     pub(super) reason: Option<&'a str>,
 }
 
-static INSERT: Insert = Insert::new(
+static INSERT: Values = Values::new(
     "INSERT INTO transfers (id, at, kind, limit_id, window_start_ms, session_id, amount, actor, reason)",
     9,
     "",
@@ -73,8 +73,8 @@ pub(super) async fn insert(
         .fetch_one()
         .await?;
     let numbered: Vec<(i64, &Transfer<'_>)> = (last.saturating_add(1)..).zip(transfers).collect();
-    for (text, run) in INSERT.runs(&numbered) {
-        let mut insert = tx.query(text);
+    for (statement, run) in INSERT.runs(&numbered) {
+        let mut insert = tx.values(statement);
         for (id, transfer) in run {
             insert = insert
                 .bind(*id)

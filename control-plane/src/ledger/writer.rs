@@ -9,7 +9,7 @@ use reeve_policy::lease::{Account, Answer, Ask, Session, Terms};
 use reeve_policy::limit::Limit;
 use reeve_proto::v1::UsageRecord;
 
-use super::books::Books;
+use super::books::{Books, Saved};
 use super::{Holder, Job, Joined, Key, Recall, Unavailable, accounts, replicas, sessions, slots};
 use crate::app::App;
 use crate::db::{Error, Tx};
@@ -46,8 +46,7 @@ struct Outcomes {
     jobs: Vec<Outcome>,
     /// Who is to return what it has not spent.
     recalls: BTreeSet<Recall>,
-    /// A session has less to spend than before.
-    is_freed: bool,
+    saved: Saved,
 }
 
 /// Works until the application stops.
@@ -96,6 +95,12 @@ async fn transact(app: &App, books: &mut Books, jobs: &[Job]) -> Result<Outcomes
     let now_ms = app.clock.now_ms();
     let mut tx = app.db.begin_write().await?;
     books.open(&mut tx).await?;
+    let asked = jobs.iter().flat_map(|job| match job {
+        Job::Ask { asks, .. } => asks.as_slice(),
+        _ => &[],
+    });
+    let asked: Vec<&Key> = asked.map(|(key, _)| key).collect();
+    books.fetch(&mut tx, &asked).await?;
     let mut outcomes = Outcomes::default();
     for job in jobs {
         let outcome = match job {
@@ -152,7 +157,7 @@ async fn transact(app: &App, books: &mut Books, jobs: &[Job]) -> Result<Outcomes
         };
         outcomes.jobs.push(outcome);
     }
-    outcomes.is_freed = books.save(&mut tx, now_ms).await?;
+    outcomes.saved = books.save(&mut tx, now_ms).await?;
     replicas::pass_on(app, &mut tx, &outcomes.recalls, now_ms).await?;
     tx.commit().await?;
     Ok(outcomes)
@@ -183,7 +188,10 @@ fn tell(app: &App, jobs: impl Iterator<Item = Job>, outcomes: Outcomes) {
     for recall in outcomes.recalls {
         app.policy_sync.recall(recall);
     }
-    if outcomes.is_freed {
+    if let Some(spending) = outcomes.saved.spending {
+        app.policy_sync.spent(spending);
+    }
+    if outcomes.saved.is_freed {
         app.ledger.freed.send_replace(());
     }
 }
@@ -211,7 +219,9 @@ pub(super) async fn join(
             let counted = books.sessions().len();
             let row = sessions::insert(tx, boot, counted, acknowledged, now_ms).await?;
             let divisor = row.standing_divisor;
-            for key in accounts::current(tx, now_ms).await? {
+            let current = accounts::current(tx, now_ms).await?;
+            books.fetch(tx, &current.iter().collect::<Vec<_>>()).await?;
+            for key in current {
                 let fits =
                     |account: &mut Account, terms: Terms<'_>| account.join(row.id, divisor, terms);
                 if !books.with(tx, &key, fits).await? {
@@ -252,6 +262,8 @@ pub(super) async fn post(
         return Ok(posting);
     }
     usage::store::insert(tx, boot, &posting, now_ms).await?;
+    let keys: Vec<&Key> = posting.charges.keys().collect();
+    books.fetch(tx, &keys).await?;
     for (key, amount) in &posting.charges {
         let post = |account: &mut Account, terms: Terms<'_>| account.post(session, *amount, terms);
         books.with(tx, key, post).await?;
@@ -268,9 +280,11 @@ async fn release(
     actor: Option<&'static str>,
     now_ms: i64,
 ) -> Result<(), Error> {
-    for key in accounts::held_by(tx, session).await? {
+    let held = accounts::held_by(tx, session).await?;
+    books.fetch(tx, &held.iter().collect::<Vec<_>>()).await?;
+    for key in &held {
         books
-            .with(tx, &key, |account, _| account.release(session))
+            .with(tx, key, |account, _| account.release(session))
             .await?;
     }
     sessions::release(tx, session, now_ms).await?;
@@ -287,7 +301,8 @@ async fn ask(
 ) -> Result<Vec<(Key, Answer)>, Error> {
     let mut answers = Vec::with_capacity(asks.len());
     for (key, ask) in asks {
-        let limit = books.limit(tx, &key.limit_id).await?;
+        books.fetch(tx, &[key]).await?;
+        let limit = books.limit(&key.limit_id);
         let is_current = limit.is_some_and(|limit| is_current(limit, key, now_ms));
         // A window that is not now is only told about.
         let want = if is_current { ask.want } else { 0 };

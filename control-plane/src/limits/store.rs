@@ -12,7 +12,7 @@ use super::budget;
 use super::calendar;
 
 use super::Use;
-use crate::db::{Error, Tx};
+use crate::db::{Error, Tx, Values};
 use crate::ledger::sessions::GONE_AFTER_MS;
 use crate::policy_changes::Kind;
 use crate::settings::Settings;
@@ -85,6 +85,21 @@ pub async fn of_provider_configs(tx: &mut Tx, first: &str, last: &str) -> Result
         .fetch_all()
         .await?;
     by_owner(rows)
+}
+
+/// The limits of these ids, as far as there are any.
+pub async fn find_all(tx: &mut Tx, ids: &[&str]) -> Result<Vec<Limit>, Error> {
+    static FIND: Values = Values::new("SELECT * FROM limits WHERE id IN (", 1, ")");
+    let mut limits = Vec::with_capacity(ids.len());
+    for (statement, run) in FIND.runs(ids) {
+        let find = tx.values(statement);
+        let find = run.iter().fold(find, |find, id| find.bind(*id));
+        let rows: Vec<Row> = find.fetch_all().await?;
+        for row in rows {
+            limits.push(row.into_limit()?);
+        }
+    }
+    Ok(limits)
 }
 
 /// The limit of this id.

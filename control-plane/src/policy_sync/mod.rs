@@ -23,6 +23,7 @@ pub mod publisher;
 mod recall_tests;
 pub(crate) mod retry;
 pub mod routes;
+mod spending;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -39,6 +40,7 @@ use entries::Entries;
 use nodes::Nodes;
 
 use crate::ledger::Recall;
+use crate::ledger::spending::Spending;
 use crate::usage::Boot;
 
 /// What the publisher, the streams and the admin API share.
@@ -48,8 +50,9 @@ pub struct Hub {
     published: watch::Sender<Option<Entries>>,
     /// Position in `policy_changes` up to which changes are in `published`.
     compiled: watch::Sender<i64>,
-    /// Wakes the streams when what was spent has changed.
-    spent: watch::Sender<()>,
+    posted: Posted,
+    /// The newest revision of the holdings that was seen in the database.
+    seen: watch::Sender<i64>,
     /// Who is connected.
     nodes: Arc<Nodes>,
     recalls: Recalls,
@@ -67,11 +70,29 @@ impl Default for Recalls {
     }
 }
 
+/// Tells the streams what was posted.
+#[derive(Debug)]
+struct Posted(broadcast::Sender<Arc<Spending>>);
+
+impl Default for Posted {
+    fn default() -> Self {
+        /// Transactions that a stream may miss before it asks the database.
+        const KEPT: usize = 1_024;
+        Self(broadcast::Sender::new(KEPT))
+    }
+}
+
 impl Hub {
     /// Whose streams are open.
     pub fn connected(&self) -> Vec<Boot> {
         let nodes = self.nodes.list();
         nodes.into_iter().map(|(boot, _)| boot).collect()
+    }
+
+    /// The ledger has posted.
+    pub fn spent(&self, spending: Spending) {
+        // Nobody may be connected.
+        let _ = self.posted.0.send(Arc::new(spending));
     }
 
     /// Sessions are asked to give back what they do not need at once.

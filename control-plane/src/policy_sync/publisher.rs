@@ -80,7 +80,7 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
     let changes = policy_changes::since(&mut tx, seen.sequence).await?;
     let revision = spent::latest(&mut tx).await?;
     if revision != seen.revision {
-        app.policy_sync.spent.send_replace(());
+        app.policy_sync.seen.send_replace(revision);
     }
     let now_ms = app.clock.now_ms();
     // The clock may have been put back.

@@ -198,9 +198,6 @@ impl Reader<'_> {
         let posting = posting.map_err(|error| Status::unavailable(error.to_string()))?;
         self.report(&posting);
         self.acknowledged.send_replace(posting.acknowledged);
-        if !posting.charges.is_empty() {
-            self.app.policy_sync.spent.send_replace(());
-        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::entries::{Entries, Position, Update};
 use super::retry::until_ok;
+use super::spending::{News, Untold};
 use super::stream::{Outbound, Timing};
 use crate::app::App;
 use crate::db;
@@ -42,21 +43,22 @@ impl Writer<'_> {
     ) -> Result<(), Status> {
         let hub = &self.app.policy_sync;
         // Subscribed before anything is read, so that no news falls in between.
-        let mut spent_news = hub.spent.subscribe();
+        let mut spent_news = News::of(hub, self.session);
         let mut published = hub.published.subscribe();
         published.mark_changed();
         let mut recalls = hub.recalls.0.subscribe();
 
         self.send(Kind::Welcome(welcome)).await?;
         let told = until_ok("read what is spent", || self.spent(None));
-        let (mut revision, limits) = self.meanwhile_beat(told).await?;
+        let (revision, limits) = self.meanwhile_beat(told).await?;
+        spent_news.told(revision);
         self.send_spent(limits).await?;
         let mut next_spent = Instant::now();
 
         loop {
             let spent_changed = async {
                 sleep_until(next_spent).await;
-                spent_news.changed().await
+                spent_news.arrived().await;
             };
             // The senders outlive the stream, so none of the channels can end.
             tokio::select! {
@@ -71,11 +73,17 @@ impl Writer<'_> {
                         self.send_policy(update).await?;
                     }
                 }
-                _ = spent_changed => {
+                () = spent_changed => {
                     next_spent = Instant::now() + self.timing.spent_every;
-                    let told = until_ok("read what is spent", || self.spent(Some(revision)));
-                    let (newest, limits) = self.meanwhile_beat(told).await?;
-                    revision = newest;
+                    let limits = match spent_news.take_untold() {
+                        Untold::Known(limits) => limits,
+                        Untold::Since(revision) => {
+                            let told = until_ok("read what is spent", || self.spent(Some(revision)));
+                            let (revision, limits) = self.meanwhile_beat(told).await?;
+                            spent_news.told(revision);
+                            limits
+                        }
+                    };
                     self.send_spent(limits).await?;
                 }
                 windows = self.recalled(&mut recalls) => {

@@ -2,9 +2,9 @@
 
 use super::Boot;
 use super::ingest::{Posting, Record, Rejected};
-use crate::db::{Error, Insert, Tx};
+use crate::db::{Error, Tx, Values};
 
-static INSERT_RECORDS: Insert = Insert::new(
+static INSERT_RECORDS: Values = Values::new(
     "INSERT INTO usage_records (node_id, boot_id, sequence, request_id, reserved_at, finished_at,
          virtual_key_id, team_id, customer_id, provider_config_id, provider, model, operation,
          input_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
@@ -41,8 +41,8 @@ pub async fn highest(tx: &mut Tx, boot: &Boot) -> Result<i64, Error> {
 }
 
 async fn insert_records(tx: &mut Tx, boot: &Boot, records: &[Record]) -> Result<(), Error> {
-    for (text, run) in INSERT_RECORDS.runs(records) {
-        let mut insert = tx.query(text);
+    for (statement, run) in INSERT_RECORDS.runs(records) {
+        let mut insert = tx.values(statement);
         for record in run {
             insert = insert
                 .bind(boot.node_id.as_str())

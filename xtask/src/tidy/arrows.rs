@@ -66,12 +66,21 @@ const RULES: &[Rule] = &[
         ],
         others: Others::Any,
     },
+    // It measures from outside: it knows the wire, and nothing of how the product works.
+    Rule {
+        name: "reeve-bench",
+        ours: &["reeve-proto"],
+        others: Others::Any,
+    },
     Rule {
         name: "xtask",
         ours: &[],
         others: Others::Any,
     },
 ];
+
+/// No part of the product: it may see what only one crate of the product may.
+const OUTSIDE: &str = "reeve-bench";
 
 /// Crates that only one of ours may see.
 const RESERVED: &[(&str, &str)] = &[
@@ -154,6 +163,7 @@ fn judge(rule: &Rule, dependency: &Dependency, ours: &[&str]) -> Option<String> 
     }
     if let Some((_, owner)) = RESERVED.iter().find(|(reserved, _)| *reserved == name)
         && *owner != rule.name
+        && rule.name != OUTSIDE
         && !optional_in_proto
     {
         return Some(format!(
@@ -252,6 +262,12 @@ mod tests {
     fn tokio_is_reserved_even_in_tests() {
         assert_eq!(problems("reeve-policy", &dev("tokio")).len(), 1);
         assert_eq!(problems("xtask", &normal("tokio")).len(), 1);
+    }
+
+    #[test]
+    fn the_benchmark_sees_the_wire_and_no_part_of_the_product() {
+        assert!(problems("reeve-bench", &normal("tokio")).is_empty());
+        assert_eq!(problems("reeve-bench", &normal("reeve-llm")).len(), 1);
     }
 
     #[test]

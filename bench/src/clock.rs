@@ -1,0 +1,7 @@
+//! The time.
+
+use jiff::Timestamp;
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
