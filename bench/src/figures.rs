@@ -37,7 +37,7 @@ impl Durations {
             let last = self.0.len().saturating_sub(1);
             let index = last.saturating_mul(permille).div_ceil(1_000);
             let duration = self.0.get(index).copied().unwrap_or_default();
-            duration.as_secs_f64() * 1_000.0
+            as_f64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)) / 1_000.0
         };
         Quantiles {
             p50: at(500),
