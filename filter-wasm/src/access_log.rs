@@ -20,6 +20,7 @@ pub(crate) fn forwarded(plan: &Plan) {
     set("reeve.endpoint", plan.endpoint.name());
     for (name, id) in [
         ("reeve.virtual_key.id", plan.key.as_ref().map(|key| &key.id)),
+        ("reeve.routing_rule.id", plan.routing_rule_id.as_ref()),
         ("reeve.team.id", plan.team.as_ref().map(|team| &team.id)),
         (
             "reeve.customer.id",

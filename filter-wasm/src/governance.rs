@@ -109,7 +109,12 @@ impl Governance {
             request::judge_body(policy, now_ms, admission, &body, random())
         });
         match judged {
-            Ok(plan) => self.go_on(history::size(plan), size, 0, now_ms),
+            Ok(plan) => {
+                plan.failed_rules
+                    .iter()
+                    .for_each(|id| metrics::rule_failed(id));
+                self.go_on(history::size(plan), size, 0, now_ms)
+            }
             Err(denial) => self.refuse(&denial),
         }
     }
@@ -251,7 +256,7 @@ impl HttpContext for Governance {
         for name in headers.private_names() {
             host::remove_request_header(name);
         }
-        self.state = State::AwaitingBody(admission, now_ms);
+        self.state = State::AwaitingBody(admission.with_fields(fields), now_ms);
         Action::Pause
     }
 

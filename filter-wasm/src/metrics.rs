@@ -3,7 +3,7 @@
 //!
 //! A label of a wasm metric is a part of its name; Envoy's `stats_tags` take them out again
 //! (`control-plane/src/envoy_files/observability.rs`). Every label is bounded: operations, denials and
-//! outcomes by this code, providers by the administrators. Keys and models are not labels: the
+//! outcomes by this code, providers and routing rules by the administrators. Keys and models are not labels: the
 //! control plane reports usage by them.
 
 use std::cell::RefCell;
@@ -23,6 +23,11 @@ thread_local! {
 /// Counts a refusal. `kind` is one of `reeve_exchange::reply::kind`.
 pub(crate) fn denied(kind: &str) {
     add(&format!("reeve_denials_total.error_type.{kind}"), 1);
+}
+
+/// Counts a routing rule that could not be evaluated.
+pub(crate) fn rule_failed(id: &str) {
+    add(&format!("reeve_routing_rule_errors_total.rule.{id}"), 1);
 }
 
 /// Counts an exchange that reached a provider and has ended.

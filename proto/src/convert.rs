@@ -6,7 +6,9 @@
 //! no `From`: its model lists are compiled on the way in and cannot be read back, so the control
 //! plane writes the message from the lists as the administrator wrote them.
 
+mod conditions;
 mod prices;
+mod routing_rules;
 
 use std::rc::Rc;
 
@@ -14,6 +16,7 @@ use reeve_policy::access::{ModelList, ModelListError};
 use reeve_policy::calendar::{Alignment, Boundaries, Calendar};
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
+use reeve_policy::pattern::PatternError;
 use reeve_policy::period::{Period, PeriodError, Unit, Window};
 use reeve_policy::required_headers::{RequiredHeader, RequiredHeaderError};
 use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
@@ -59,6 +62,18 @@ pub enum Problem {
     /// Not a header to require.
     #[error(transparent)]
     RequiredHeader(RequiredHeaderError),
+    /// Not a pattern.
+    #[error(transparent)]
+    Pattern(PatternError),
+    /// More than there may be.
+    #[error("has more than {0}")]
+    TooMany(usize),
+    /// A word that has no meaning there.
+    #[error("has an unknown word")]
+    Word,
+    /// Nodes that do not make up one condition.
+    #[error("is not one whole condition")]
+    Incomplete,
 }
 
 impl ConvertError {
@@ -144,6 +159,7 @@ impl TryFrom<v1::Settings> for Settings {
                 },
             },
             model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
+            routing_rules: all("routing_rules", message.routing_rules)?,
         })
     }
 }
@@ -172,6 +188,7 @@ impl v1::Settings {
             model_limits: model_limits
                 .map(|limits| v1::ModelLimits::at(limits, now_ms))
                 .collect(),
+            routing_rules: settings.routing_rules.iter().map(Into::into).collect(),
         }
     }
 }
@@ -259,6 +276,7 @@ impl TryFrom<v1::VirtualKey> for VirtualKey {
             customer_id: optional(message.customer_id),
             limits: all("limits", message.limits)?,
             model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
+            routing_rules: all("routing_rules", message.routing_rules)?,
         })
     }
 }
@@ -292,6 +310,7 @@ impl TryFrom<v1::Owner> for Owner {
             name: message.name,
             customer_id: optional(message.customer_id),
             limits: all("limits", message.limits)?,
+            routing_rules: all("routing_rules", message.routing_rules)?,
         })
     }
 }
@@ -305,6 +324,7 @@ impl v1::Owner {
             name: owner.name.clone(),
             customer_id: owner.customer_id.clone().unwrap_or_default(),
             limits: limits.map(|limit| v1::Limit::at(limit, now_ms)).collect(),
+            routing_rules: owner.routing_rules.iter().map(Into::into).collect(),
         }
     }
 }
@@ -313,17 +333,7 @@ impl TryFrom<v1::Limit> for Limit {
     type Error = ConvertError;
 
     fn try_from(message: v1::Limit) -> Result<Self, ConvertError> {
-        let metric = match v1::Metric::try_from(message.metric) {
-            Ok(v1::Metric::Cost) => Metric::Cost,
-            Ok(v1::Metric::Requests) => Metric::Requests,
-            Ok(v1::Metric::Tokens) => Metric::Tokens,
-            Ok(v1::Metric::Unspecified) => {
-                return Err(ConvertError::new("metric", Problem::Missing));
-            }
-            Err(prost::UnknownEnumValue(value)) => {
-                return Err(ConvertError::new("metric", Problem::Unknown(value)));
-            }
-        };
+        let metric = metric(message.metric)?;
         let period = message
             .period
             .ok_or_else(|| ConvertError::new("period", Problem::Missing))?;
@@ -342,6 +352,28 @@ impl TryFrom<v1::Limit> for Limit {
             alignment,
             open,
         })
+    }
+}
+
+fn metric(message: i32) -> Result<Metric, ConvertError> {
+    match v1::Metric::try_from(message) {
+        Ok(v1::Metric::Cost) => Ok(Metric::Cost),
+        Ok(v1::Metric::Requests) => Ok(Metric::Requests),
+        Ok(v1::Metric::Tokens) => Ok(Metric::Tokens),
+        Ok(v1::Metric::Unspecified) => Err(ConvertError::new("metric", Problem::Missing)),
+        Err(prost::UnknownEnumValue(value)) => {
+            Err(ConvertError::new("metric", Problem::Unknown(value)))
+        }
+    }
+}
+
+impl From<Metric> for v1::Metric {
+    fn from(metric: Metric) -> Self {
+        match metric {
+            Metric::Cost => Self::Cost,
+            Metric::Requests => Self::Requests,
+            Metric::Tokens => Self::Tokens,
+        }
     }
 }
 
@@ -380,11 +412,6 @@ impl v1::Limit {
     /// The message for a filter that reads it at about this time.
     pub fn at(limit: &Limit, now_ms: i64) -> Self {
         let limit = limit.known_at(now_ms);
-        let metric = match limit.metric {
-            Metric::Cost => v1::Metric::Cost,
-            Metric::Requests => v1::Metric::Requests,
-            Metric::Tokens => v1::Metric::Tokens,
-        };
         let (quarter_start_month, boundaries_ms) = match &limit.alignment {
             Alignment::Rolling => (0, Vec::new()),
             Alignment::Calendar(calendar) => (calendar.quarter_start_month.into(), Vec::new()),
@@ -392,7 +419,7 @@ impl v1::Limit {
         };
         Self {
             id: limit.id,
-            metric: metric.into(),
+            metric: v1::Metric::from(limit.metric).into(),
             max: limit.max,
             period: Some(limit.period.into()),
             anchor_ms: limit.anchor_ms,

@@ -119,6 +119,7 @@ proptest! {
                 Rc::new(PriceList { version, ..Price::uniform(input, output).into() })
             }),
             model_limits: ModelLimitsTable::new(vec![model_limits]),
+            routing_rules: Vec::new(),
         };
         let received = over_the_wire(&v1::Settings::at(&sent, 0));
         prop_assert_eq!(Settings::try_from(received), Ok(sent));
@@ -131,7 +132,7 @@ proptest! {
         customer_id in option::of("[a-z]{1,8}"),
         limits in vec(any_limit(), 0..4),
     ) {
-        let sent = Owner { id, name, customer_id, limits };
+        let sent = Owner { id, name, customer_id, limits, routing_rules: Vec::new() };
         let received = over_the_wire(&v1::Owner::at(&sent, 0));
         prop_assert_eq!(Owner::try_from(received), Ok(sent));
     }
@@ -201,6 +202,7 @@ fn key() -> v1::VirtualKey {
         customer_id: String::new(),
         limits: vec![limit()],
         model_limits: Vec::new(),
+        routing_rules: Vec::new(),
     }
 }
 

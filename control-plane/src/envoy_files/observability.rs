@@ -22,6 +22,7 @@ pub(super) fn access_log() -> Value {
         "reeve.endpoint",
         "reeve.estimated",
         "reeve.outcome",
+        "reeve.routing_rule.id",
         "reeve.team.id",
         "reeve.virtual_key.id",
     ];
@@ -62,6 +63,7 @@ pub(super) fn stats_config() -> Value {
         ("gen_ai_token_type", "token_type"),
         ("outcome", "outcome"),
         ("error_type", "error_type"),
+        ("reeve_routing_rule_id", "rule"),
     ];
     let tags: Vec<Value> = LABELS
         .iter()

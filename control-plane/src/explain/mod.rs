@@ -14,10 +14,12 @@ use reeve_exchange::Denial;
 use reeve_exchange::head::{Admitted, Judged, judge_headers};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::Reply;
-use reeve_exchange::request::{Plan, Reservation, judge_body};
+use reeve_exchange::request::{Plan, Reservation, judge_body_watched};
 use reeve_llm::WireFormat;
+use reeve_policy::expression::Fault;
 use reeve_policy::limit::Exceeded;
 use reeve_policy::price::Price;
+use reeve_policy::routing_rules::{Looked, Scope};
 
 use crate::limits::Use;
 use crate::policy_sync::view::View;
@@ -113,6 +115,35 @@ impl Step {
 pub struct Verdict {
     pub dialect: WireFormat,
     pub outcome: Outcome,
+    /// Routing rules that looked at it, in order.
+    pub rules: Vec<Seen>,
+}
+
+/// A routing rule that looked at a request, and what came of it.
+#[derive(Debug)]
+pub struct Seen {
+    /// The how many-th time that rules looked, from 0.
+    pub pass: u32,
+    /// Whose rule.
+    pub scope: Scope,
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Does it match?
+    pub answer: Result<bool, Fault>,
+}
+
+impl From<Looked<'_>> for Seen {
+    fn from(looked: Looked<'_>) -> Self {
+        Self {
+            pass: looked.pass,
+            scope: looked.scope,
+            id: looked.rule.id.clone(),
+            name: looked.rule.name.clone(),
+            answer: looked.answer,
+        }
+    }
 }
 
 /// What comes of a request.
@@ -139,6 +170,7 @@ pub struct Planned {
     pub cost_bound_nanos: i64,
     pub input_bound: u64,
     pub rewrites_body: bool,
+    pub routing_rule_id: Option<String>,
     pub reservations: Vec<Reservation>,
 }
 
@@ -165,17 +197,25 @@ pub fn judge(view: View<'_>, request: &Request, now_ms: i64, draw: u64) -> Verdi
     let headers = Headers::new(&request.headers);
     let (method, path) = (request.method.as_bytes(), request.path.as_bytes());
     let Judged { dialect, verdict } = judge_headers(&view, now_ms, method, path, headers);
+    let mut rules = Vec::new();
     let outcome = match verdict {
         Err(denial) => Outcome::Denied(Step::of(&denial, false), denial),
         Ok(Admitted::Answered(reply)) => Outcome::Answered(reply),
         Ok(Admitted::AwaitsBody(admission)) => {
-            match judge_body(&view, now_ms, &admission, &request.body, draw) {
+            let admission = admission.with_fields(request.headers.clone());
+            let mut look = |looked: Looked<'_>| rules.push(Seen::from(looked));
+            let body = &request.body;
+            match judge_body_watched(&view, now_ms, &admission, body, draw, &mut look) {
                 Err(denial) => Outcome::Denied(Step::of(&denial, true), denial),
                 Ok(plan) => Outcome::Planned(Box::new(planned(plan))),
             }
         }
     };
-    Verdict { dialect, outcome }
+    Verdict {
+        dialect,
+        outcome,
+        rules,
+    }
 }
 
 fn planned(plan: Plan) -> Planned {
@@ -199,6 +239,7 @@ fn planned(plan: Plan) -> Planned {
         cost_bound_nanos: plan.cost_bound.get(),
         input_bound: plan.input_bound,
         rewrites_body: plan.body.is_some(),
+        routing_rule_id: plan.routing_rule_id,
         reservations: plan.reservations,
     }
 }

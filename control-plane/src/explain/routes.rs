@@ -9,6 +9,7 @@ use reeve_exchange::credentials;
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply;
 use reeve_llm::WireFormat;
+use reeve_policy::expression::Fault;
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::money::Nanos;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Outcome, Planned, Request, Room, Step, Verdict, judge, refuse, room};
+use super::{Outcome, Planned, Request, Room, Seen, Step, Verdict, judge, refuse, room};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{Error, Problem};
@@ -28,6 +29,7 @@ use crate::invalid::Invalid;
 use crate::limits;
 use crate::limits::LimitUsage;
 use crate::limits::store::Usage;
+use crate::policy_sync::view::Used;
 use crate::virtual_keys::KeyValue;
 
 /// The route of explanations.
@@ -78,6 +80,8 @@ struct View {
     steps: Vec<StepView>,
     /// Who asks; null: nobody, or the request did not get so far.
     virtual_key: Option<KeyView>,
+    /// The routing rules that looked at it, in order.
+    routing_rules: Vec<RuleView>,
     /// Where it would go; null: it did not get so far.
     plan: Option<PlanView>,
     /// Every limit that applies, widest first.
@@ -109,6 +113,21 @@ struct KeyView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainRoutingRule)]
+struct RuleView {
+    id: String,
+    name: String,
+    /// `virtual_key`, `team`, `customer` or `global`.
+    scope: &'static str,
+    /// The how many-th time that rules looked at the request, from 1: after a rule that chains, they do
+    /// again.
+    pass: u32,
+    /// `matched`; `not_matched`; `missing`: it asks for a header, a parameter or a limit that is not there,
+    /// which is no match; `failed`: it cannot be evaluated, which is no match either, and is counted.
+    result: &'static str,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExplainPlan)]
 struct PlanView {
     /// Which API.
@@ -119,6 +138,8 @@ struct PlanView {
     provider_config_id: Option<String>,
     /// Below the provider's base URL.
     upstream_path: String,
+    /// The routing rule that chose them; null: none did.
+    routing_rule_id: Option<String>,
     /// The provider gets another body than the caller's: its model's name, or a wish for usage.
     rewrites_body: bool,
     /// US dollars for a million tokens of ordinary input and output; null: it costs nothing.
@@ -188,17 +209,38 @@ async fn explain(
     let stand_in = KeyValue::generate(&app.random)?;
     let key_id = asked.virtual_key_id.clone();
     let request = request(asked, &stand_in)?;
-    let verdict = app.policy_sync.look(|view| match &key_id {
-        None => Ok(judge(view, &request, now_ms, draw)),
-        Some(id) if view.key_of(id).is_none() => Err(Invalid::field(
-            "virtual_key_id",
-            "no such virtual key is in force",
-        )),
-        Some(id) => {
-            let view = view.with_key(stand_in.digest(), id);
-            Ok(judge(view, &request, now_ms, draw))
+    let judged = |used: &Used| {
+        app.policy_sync.look(|view| {
+            let view = view.with_used(used);
+            match &key_id {
+                None => Ok(judge(view, &request, now_ms, draw)),
+                Some(id) if view.key_of(id).is_none() => Err(Invalid::field(
+                    "virtual_key_id",
+                    "no such virtual key is in force",
+                )),
+                Some(id) => {
+                    let view = view.with_key(stand_in.digest(), id);
+                    Ok(judge(view, &request, now_ms, draw))
+                }
+            }
+        })
+    };
+    // Routing rules may look at limits, and may look at others when they know of those.
+    let mut used = Used::default();
+    let verdict = loop {
+        let verdict = judged(&used)?;
+        let asked = used.take_asked();
+        if asked.is_empty() {
+            break verdict;
         }
-    })?;
+        let limits: Vec<&Limit> = asked.iter().collect();
+        let mut tx = app.db.begin_read().await?;
+        let usage = limits::store::usage(&mut tx, &limits, now_ms).await?;
+        for limit in &asked {
+            let of = usage.of(&limit.id);
+            used.know(limit.id.clone(), of.used.saturating_add(of.suspense));
+        }
+    };
     let usage = match &verdict.outcome {
         Outcome::Planned(plan) => {
             let limits: Vec<&Limit> = plan.reservations.iter().map(|of| &of.limit).collect();
@@ -251,11 +293,13 @@ fn request(asked: Asked, stand_in: &KeyValue) -> Result<Request, Invalid> {
 
 fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
     let dialect = verdict.dialect;
+    let routing_rules = verdict.rules.into_iter().map(rule_view).collect();
     match verdict.outcome {
         Outcome::Denied(step, denial) => View {
             decision: "deny",
             steps: steps(Some((step, &denial))),
             virtual_key: None,
+            routing_rules,
             plan: None,
             limits: Vec::new(),
             denial: Some(denial_view(&denial, dialect, now_ms)),
@@ -264,6 +308,7 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
             decision: "answer",
             steps: steps(None),
             virtual_key: None,
+            routing_rules,
             plan: None,
             limits: Vec::new(),
             denial: None,
@@ -312,6 +357,7 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
                     team_id: key.team_id,
                     customer_id: key.customer_id,
                 }),
+                routing_rules,
                 plan: Some(plan_view(*plan)),
                 limits,
                 denial: denial.map(|denial| denial_view(&denial, dialect, now_ms)),
@@ -336,6 +382,21 @@ fn steps(failed: Option<(Step, &Denial)>) -> Vec<StepView> {
     steps.collect()
 }
 
+fn rule_view(seen: Seen) -> RuleView {
+    RuleView {
+        id: seen.id,
+        name: seen.name,
+        scope: seen.scope.as_str(),
+        pass: seen.pass.saturating_add(1),
+        result: match seen.answer {
+            Ok(true) => "matched",
+            Ok(false) => "not_matched",
+            Err(Fault::Missing) => "missing",
+            Err(Fault::Failed) => "failed",
+        },
+    }
+}
+
 fn plan_view(plan: Planned) -> PlanView {
     let dollars = |nanos| Number::from_display(Nanos::new(nanos));
     PlanView {
@@ -344,6 +405,7 @@ fn plan_view(plan: Planned) -> PlanView {
         model: plan.model,
         provider_config_id: plan.provider_config_id,
         upstream_path: plan.upstream_path,
+        routing_rule_id: plan.routing_rule_id,
         rewrites_body: plan.rewrites_body,
         price: plan.price.map(|price| PriceView {
             input_cost_per_million_tokens: dollars(price.input),

@@ -23,7 +23,7 @@ use crate::http::reply::{Created, Ok as Reply};
 use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
 use crate::policy_changes::{self, Kind};
-use crate::{virtual_keys, weight};
+use crate::{routing_rules, virtual_keys, weight};
 
 /// The routes of providers and their keys.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -256,6 +256,15 @@ async fn remove(
         return Err(Error::Conflict(Invalid::whole(format_args!(
             "{users} virtual {} a provider config for `{name}`; remove it there first",
             if users == 1 { "key has" } else { "keys have" },
+        ))));
+    }
+    let rules = routing_rules::store::naming_provider(&mut tx, &name).await?;
+    if let Some(rule) = rules.first() {
+        return Err(Error::Conflict(Invalid::whole(format_args!(
+            "{} routing {} send requests to `{name}`, such as `{}`; change them first",
+            rules.len(),
+            if rules.len() == 1 { "rule" } else { "rules" },
+            rule.name,
         ))));
     }
     store::delete(&mut tx, &name).await?;

@@ -375,6 +375,7 @@ impl Policy {
                 name: id.into(),
                 customer_id: customer_id.map(Into::into),
                 limits: limits(id),
+                routing_rules: Vec::new(),
             })
         };
         Self {
@@ -389,9 +390,11 @@ impl Policy {
                 ceiling: None,
                 price_overrides: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
             }),
             key: Rc::new(VirtualKey {
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
                 id: "key-1".into(),
                 name: "bench".into(),
                 is_active: true,
@@ -438,5 +441,9 @@ impl PolicyView for Policy {
 
     fn models(&self, _: &str) -> Option<Rc<Vec<String>>> {
         None
+    }
+
+    fn used(&self, _: &Limit, _: i64) -> i64 {
+        0
     }
 }

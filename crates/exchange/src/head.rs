@@ -43,6 +43,19 @@ pub struct Admission {
     pub(crate) boundary: Vec<u8>,
     /// The key by its digest: what it may do is asked again when the body is there.
     pub(crate) presented: Option<KeyDigest>,
+    /// Its header fields, for routing rules.
+    pub(crate) fields: Rc<Vec<(String, Vec<u8>)>>,
+}
+
+impl Admission {
+    /// The same, with the request's header fields, which routing rules may ask for.
+    #[must_use]
+    pub fn with_fields(self, fields: Vec<(String, Vec<u8>)>) -> Self {
+        Self {
+            fields: Rc::new(fields),
+            ..self
+        }
+    }
 }
 
 /// What a request is for, in what to answer it, and what came of that.
@@ -96,6 +109,7 @@ pub fn judge_headers(
             query,
             boundary,
             presented,
+            fields: Rc::default(),
         }))
     });
     Judged { dialect, verdict }

@@ -32,6 +32,7 @@ pub mod request;
 pub mod reservation;
 pub mod response;
 pub mod route;
+pub mod rules;
 mod units;
 
 pub use denial::Denial;

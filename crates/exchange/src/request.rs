@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use reeve_llm::{Body, BodyKind, Endpoint, Output, Request, RequestError};
+use reeve_policy::expression::Fault;
 use reeve_policy::limit::{Exceeded, Level, Limit, Metric};
 use reeve_policy::money::Nanos;
 use reeve_policy::price_list::PriceList;
 use reeve_policy::price_override::most_specific;
+use reeve_policy::routing_rules::Looked;
 use reeve_policy::units::Units;
 use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{Owner, Subject, VirtualKey, applicable_limits};
@@ -17,6 +19,7 @@ use crate::head::{Admission, authenticate};
 use crate::pricing::Pricing;
 use crate::reservation::OutputBound;
 use crate::route::{self, format_of};
+use crate::rules::Asked;
 use crate::units;
 
 /// Output tokens reserved for a model whose maximum nobody knows, when the caller gives none.
@@ -41,6 +44,10 @@ pub struct Plan {
     pub cluster: String,
     /// The model, without the provider's name.
     pub model: String,
+    /// The routing rule that chose them, if one did.
+    pub routing_rule_id: Option<String>,
+    /// Routing rules that could not be evaluated, and were passed over.
+    pub failed_rules: Vec<String>,
     /// Path and query below the provider's base URL.
     pub upstream_path: String,
     /// What it costs; `None`: nothing, because the API is free or the caller is anonymous.
@@ -104,6 +111,18 @@ pub fn judge_body(
     body: &[u8],
     draw: u64,
 ) -> Result<Plan, Denial> {
+    judge_body_watched(view, now_ms, admission, body, draw, &mut |_| {})
+}
+
+/// The same, where `look` is told of each routing rule that looks at the request.
+pub fn judge_body_watched(
+    view: &dyn PolicyView,
+    now_ms: i64,
+    admission: &Admission,
+    body: &[u8],
+    draw: u64,
+    look: &mut dyn FnMut(Looked<'_>),
+) -> Result<Plan, Denial> {
     let endpoint = admission.endpoint;
     let settings = view.settings().ok_or(Denial::PolicyUnavailable)?;
     let key = authenticate(view, &settings, now_ms, admission.presented)?;
@@ -114,7 +133,8 @@ pub fn judge_body(
         });
     }
     let request = read(admission, body).map_err(refuse_body)?;
-    let route = route::find(route::Question {
+    let (team, customer) = owners(view, key.as_deref())?;
+    let question = route::Question {
         view,
         settings: &settings,
         key: key.as_deref(),
@@ -122,7 +142,23 @@ pub fn judge_body(
         default_provider: admission.path_provider,
         requested: &request.model,
         draw,
-    })?;
+    };
+    let asked = Asked {
+        question,
+        admission,
+        request: &request,
+        team: team.as_deref(),
+        customer: customer.as_deref(),
+        now_ms,
+    };
+    let mut failed_rules = Vec::new();
+    let decision = asked.decide(|looked| {
+        if looked.answer == Err(Fault::Failed) {
+            failed_rules.push(looked.rule.id.clone());
+        }
+        look(looked);
+    });
+    let route = route::find(question, decision.place)?;
     let format = format_of(route.provider.wire_format);
     let upstream_path = endpoint.upstream_path(format, route.model);
     let mut upstream_path = upstream_path.ok_or_else(|| route::not_served(route.provider))?;
@@ -132,19 +168,6 @@ pub fn judge_body(
     }
     let model = view.model(&route.provider.name, route.model);
     let input_bound = input_bound(&request, model.as_deref());
-    let owner = |id: Option<&String>, find: &dyn Fn(&str) -> Option<Rc<Owner>>| match id {
-        // An owner that the key names and the policy lacks: refuse rather than forget its limits.
-        Some(id) => find(id).map(Some).ok_or(Denial::PolicyUnavailable),
-        None => Ok(None),
-    };
-    let team_id = key.as_ref().and_then(|key| key.team_id.as_ref());
-    let team = owner(team_id, &|id| view.team(id))?;
-    let customer_id = key.as_ref().and_then(|key| key.customer_id.as_ref());
-    let customer_id = team
-        .as_ref()
-        .and_then(|team| team.customer_id.as_ref())
-        .or(customer_id);
-    let customer = owner(customer_id, &|id| view.customer(id))?;
     let limits = applicable_limits(
         &settings.model_limits,
         Subject {
@@ -196,6 +219,8 @@ pub fn judge_body(
         provider: route.provider.name.clone(),
         cluster: route.provider.cluster.clone(),
         model: route.model.to_owned(),
+        routing_rule_id: decision.rule.map(|rule| rule.id.clone()),
+        failed_rules,
         upstream_path,
         price,
         cost_bound,
@@ -216,6 +241,26 @@ pub fn judge_body(
         customer,
         key,
     })
+}
+
+/// The key's team, and the customer above team or key.
+type Owners = (Option<Rc<Owner>>, Option<Rc<Owner>>);
+
+fn owners(view: &dyn PolicyView, key: Option<&VirtualKey>) -> Result<Owners, Denial> {
+    let owner = |id: Option<&String>, find: &dyn Fn(&str) -> Option<Rc<Owner>>| match id {
+        // An owner that the key names and the policy lacks: refuse rather than forget its limits.
+        Some(id) => find(id).map(Some).ok_or(Denial::PolicyUnavailable),
+        None => Ok(None),
+    };
+    let team = owner(key.and_then(|key| key.team_id.as_ref()), &|id| {
+        view.team(id)
+    })?;
+    let customer_id = team
+        .as_ref()
+        .and_then(|team| team.customer_id.as_ref())
+        .or_else(|| key.and_then(|key| key.customer_id.as_ref()));
+    let customer = owner(customer_id, &|id| view.customer(id))?;
+    Ok((team, customer))
 }
 
 fn read<'b>(admission: &'b Admission, body: &'b [u8]) -> Result<Request<'b>, RequestError> {

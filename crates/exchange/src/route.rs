@@ -10,6 +10,7 @@
 use reeve_llm::{Endpoint, WireFormat, split_model};
 use reeve_policy::access;
 use reeve_policy::routing::choose;
+use reeve_policy::routing_rules::Place;
 use reeve_policy::view::{self, PolicyView, Provider, Settings};
 use reeve_policy::virtual_key::{ProviderConfig, VirtualKey};
 
@@ -45,19 +46,27 @@ pub struct Question<'a> {
     pub draw: u64,
 }
 
-/// Chooses the provider, or says why there is none.
-pub fn find(question: Question<'_>) -> Result<Route<'_>, Denial> {
+/// What the caller asks for.
+pub fn asked(question: Question<'_>) -> Place<'_> {
     let settings = question.settings;
     let (named, model) = split_model(question.requested, |name| settings.provider(name).is_some());
-    match named.or(question.default_provider) {
-        Some(name) => to_named(question, name, model),
-        None => to_any(question, model),
+    Place {
+        provider: named.or(question.default_provider),
+        model,
+    }
+}
+
+/// Chooses the provider for what is asked for, by the caller or by a rule, or says why there is none.
+pub fn find<'a>(question: Question<'a>, place: Place<'a>) -> Result<Route<'a>, Denial> {
+    match place.provider {
+        Some(name) => to_named(question, name, place.model),
+        None => to_any(question, place.model),
     }
 }
 
 fn to_named<'a>(question: Question<'a>, name: &str, model: &'a str) -> Result<Route<'a>, Denial> {
     let Some(provider) = question.settings.provider(name) else {
-        // Only a path can name a provider that is not configured.
+        // A path can name a provider that is not configured, and a rule one that is gone.
         return Err(Denial::ProviderBlocked {
             provider: name.to_owned(),
         });

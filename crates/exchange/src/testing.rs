@@ -30,6 +30,8 @@ pub(crate) struct Policy {
     pub(crate) teams: HashMap<String, Owner>,
     pub(crate) customers: HashMap<String, Owner>,
     pub(crate) models: HashMap<(String, String), Model>,
+    /// By the limit's id.
+    pub(crate) used: HashMap<String, i64>,
 }
 
 impl Policy {
@@ -85,6 +87,7 @@ impl Policy {
                 ceiling: None,
                 price_overrides: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
             }),
             key: Some(VirtualKey {
                 id: "key-1".into(),
@@ -97,6 +100,7 @@ impl Policy {
                 customer_id: None,
                 limits: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
             }),
             models,
             ..Self::default()
@@ -144,6 +148,9 @@ impl PolicyView for Policy {
         names.sort();
         Some(Rc::new(names))
     }
+    fn used(&self, limit: &Limit, _: i64) -> i64 {
+        self.used.get(&limit.id).copied().unwrap_or_default()
+    }
 }
 
 pub(crate) fn config(provider: &str, allowed: &[&str], weight_ppm: Option<u32>) -> ProviderConfig {
@@ -176,6 +183,7 @@ pub(crate) fn owner(id: &str, limits: Vec<Limit>) -> Owner {
         name: id.into(),
         customer_id: None,
         limits,
+        routing_rules: Vec::new(),
     }
 }
 
@@ -229,7 +237,7 @@ impl Head {
     /// Of a request with a body.
     pub(crate) fn judge(&self, policy: &Policy) -> Result<Admission, Denial> {
         match self.judged(policy).verdict? {
-            Admitted::AwaitsBody(admission) => Ok(admission),
+            Admitted::AwaitsBody(admission) => Ok(admission.with_fields(self.fields.clone())),
             Admitted::Answered(reply) => panic!("answered: {reply:?}"),
         }
     }

@@ -19,6 +19,7 @@
 
 pub mod access;
 pub mod calendar;
+pub mod expression;
 pub mod key_format;
 pub mod lease;
 pub mod limit;
@@ -32,6 +33,7 @@ pub mod price_override;
 pub mod required_headers;
 pub mod reservation;
 pub mod routing;
+pub mod routing_rules;
 pub mod units;
 pub mod view;
 pub mod virtual_key;

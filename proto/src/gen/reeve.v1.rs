@@ -348,6 +348,9 @@ pub struct Settings {
     /// Of every request for what they name, whoever makes it.
     #[prost(message, repeated, tag = "5")]
     pub model_limits: ::prost::alloc::vec::Vec<ModelLimits>,
+    /// Those of everyone, in order.
+    #[prost(message, repeated, tag = "40")]
+    pub routing_rules: ::prost::alloc::vec::Vec<RoutingRule>,
 }
 /// Limits of a model, of a provider, or of a model at a provider.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -398,6 +401,9 @@ pub struct VirtualKey {
     /// Of what this key does with models.
     #[prost(message, repeated, tag = "10")]
     pub model_limits: ::prost::alloc::vec::Vec<ModelLimits>,
+    /// Those of this key, in order.
+    #[prost(message, repeated, tag = "40")]
+    pub routing_rules: ::prost::alloc::vec::Vec<RoutingRule>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProviderConfig {
@@ -427,6 +433,9 @@ pub struct Owner {
     pub customer_id: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "4")]
     pub limits: ::prost::alloc::vec::Vec<Limit>,
+    /// Those of everything below, in order.
+    #[prost(message, repeated, tag = "40")]
+    pub routing_rules: ::prost::alloc::vec::Vec<RoutingRule>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limit {
@@ -583,6 +592,175 @@ pub struct PriceCard {
     pub image_input_price: i64,
     #[prost(int64, tag = "12")]
     pub image_output_price: i64,
+}
+/// Where a condition on a request sends it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoutingRule {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// The condition in postfix order: each node takes what it needs from those before it, and one is left.
+    #[prost(message, repeated, tag = "3")]
+    pub condition: ::prost::alloc::vec::Vec<ConditionNode>,
+    #[prost(message, repeated, tag = "4")]
+    pub targets: ::prost::alloc::vec::Vec<RoutingTarget>,
+    #[prost(message, repeated, tag = "5")]
+    pub fallbacks: ::prost::alloc::vec::Vec<RoutingDestination>,
+    /// All rules look again at what this one made of the request.
+    #[prost(bool, tag = "6")]
+    pub chains: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoutingTarget {
+    #[prost(message, optional, tag = "1")]
+    pub to: ::core::option::Option<RoutingDestination>,
+    /// Parts per million.
+    #[prost(uint32, tag = "2")]
+    pub weight_ppm: u32,
+}
+/// Empty: as the request has it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoutingDestination {
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConditionNode {
+    #[prost(oneof = "condition_node::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    pub kind: ::core::option::Option<condition_node::Kind>,
+}
+/// Nested message and enum types in `ConditionNode`.
+pub mod condition_node {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(bool, tag = "1")]
+        Constant(bool),
+        #[prost(enumeration = "super::Connective", tag = "2")]
+        Connective(i32),
+        #[prost(message, tag = "3")]
+        Texts(super::TextNode),
+        #[prost(message, tag = "4")]
+        Listed(super::ListNode),
+        #[prost(message, tag = "5")]
+        Matches(super::PatternNode),
+        #[prost(message, tag = "6")]
+        Integers(super::IntegerNode),
+        #[prost(message, tag = "7")]
+        Percentages(super::PercentageNode),
+        #[prost(string, tag = "8")]
+        HasHeader(::prost::alloc::string::String),
+        /// A parameter by its name.
+        #[prost(string, tag = "9")]
+        HasParam(::prost::alloc::string::String),
+        #[prost(message, tag = "10")]
+        HasUsage(super::UsageOperand),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TextNode {
+    #[prost(message, optional, tag = "1")]
+    pub left: ::core::option::Option<TextOperand>,
+    #[prost(enumeration = "ConditionTest", tag = "2")]
+    pub test: i32,
+    #[prost(message, optional, tag = "3")]
+    pub right: ::core::option::Option<TextOperand>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListNode {
+    #[prost(message, optional, tag = "1")]
+    pub text: ::core::option::Option<TextOperand>,
+    #[prost(string, repeated, tag = "2")]
+    pub list: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PatternNode {
+    #[prost(message, optional, tag = "1")]
+    pub text: ::core::option::Option<TextOperand>,
+    #[prost(string, tag = "2")]
+    pub pattern: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntegerNode {
+    #[prost(message, optional, tag = "1")]
+    pub left: ::core::option::Option<IntegerOperand>,
+    #[prost(enumeration = "ConditionTest", tag = "2")]
+    pub test: i32,
+    #[prost(message, optional, tag = "3")]
+    pub right: ::core::option::Option<IntegerOperand>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PercentageNode {
+    #[prost(message, optional, tag = "1")]
+    pub left: ::core::option::Option<PercentageOperand>,
+    #[prost(enumeration = "ConditionTest", tag = "2")]
+    pub test: i32,
+    #[prost(message, optional, tag = "3")]
+    pub right: ::core::option::Option<PercentageOperand>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TextOperand {
+    #[prost(oneof = "text_operand::Kind", tags = "1, 2, 3, 4")]
+    pub kind: ::core::option::Option<text_operand::Kind>,
+}
+/// Nested message and enum types in `TextOperand`.
+pub mod text_operand {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(string, tag = "1")]
+        Literal(::prost::alloc::string::String),
+        /// By its name.
+        #[prost(string, tag = "2")]
+        Variable(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        Header(::prost::alloc::string::String),
+        /// By its name.
+        #[prost(string, tag = "4")]
+        Param(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntegerOperand {
+    #[prost(oneof = "integer_operand::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<integer_operand::Kind>,
+}
+/// Nested message and enum types in `IntegerOperand`.
+pub mod integer_operand {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(int64, tag = "1")]
+        Literal(i64),
+        #[prost(message, tag = "2")]
+        SizeOf(super::TextOperand),
+        #[prost(message, tag = "3")]
+        Of(super::TextOperand),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PercentageOperand {
+    #[prost(oneof = "percentage_operand::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<percentage_operand::Kind>,
+}
+/// Nested message and enum types in `PercentageOperand`.
+pub mod percentage_operand {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// Millionths of a percent.
+        #[prost(int64, tag = "1")]
+        Literal(i64),
+        #[prost(message, tag = "2")]
+        Used(super::UsageOperand),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsageOperand {
+    #[prost(enumeration = "Metric", tag = "1")]
+    pub metric: i32,
+    /// A level, or a level and a period (`team/1M`); empty: whatever applies.
+    #[prost(string, tag = "2")]
+    pub limits: ::prost::alloc::string::String,
 }
 /// What the catalogue lists for a provider.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -745,6 +923,95 @@ impl ServiceTier {
             "SERVICE_TIER_BALANCED" => Some(Self::Balanced),
             "SERVICE_TIER_PRIORITY" => Some(Self::Priority),
             "SERVICE_TIER_ULTRAFAST" => Some(Self::Ultrafast),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Connective {
+    Unspecified = 0,
+    /// Takes one.
+    Not = 1,
+    /// Take two.
+    And = 2,
+    Or = 3,
+    /// Takes three.
+    If = 4,
+}
+impl Connective {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONNECTIVE_UNSPECIFIED",
+            Self::Not => "CONNECTIVE_NOT",
+            Self::And => "CONNECTIVE_AND",
+            Self::Or => "CONNECTIVE_OR",
+            Self::If => "CONNECTIVE_IF",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONNECTIVE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONNECTIVE_NOT" => Some(Self::Not),
+            "CONNECTIVE_AND" => Some(Self::And),
+            "CONNECTIVE_OR" => Some(Self::Or),
+            "CONNECTIVE_IF" => Some(Self::If),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConditionTest {
+    Unspecified = 0,
+    Equal = 1,
+    NotEqual = 2,
+    Less = 3,
+    LessOrEqual = 4,
+    Greater = 5,
+    GreaterOrEqual = 6,
+    /// Of texts only.
+    StartsWith = 7,
+    EndsWith = 8,
+    Contains = 9,
+}
+impl ConditionTest {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONDITION_TEST_UNSPECIFIED",
+            Self::Equal => "CONDITION_TEST_EQUAL",
+            Self::NotEqual => "CONDITION_TEST_NOT_EQUAL",
+            Self::Less => "CONDITION_TEST_LESS",
+            Self::LessOrEqual => "CONDITION_TEST_LESS_OR_EQUAL",
+            Self::Greater => "CONDITION_TEST_GREATER",
+            Self::GreaterOrEqual => "CONDITION_TEST_GREATER_OR_EQUAL",
+            Self::StartsWith => "CONDITION_TEST_STARTS_WITH",
+            Self::EndsWith => "CONDITION_TEST_ENDS_WITH",
+            Self::Contains => "CONDITION_TEST_CONTAINS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONDITION_TEST_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONDITION_TEST_EQUAL" => Some(Self::Equal),
+            "CONDITION_TEST_NOT_EQUAL" => Some(Self::NotEqual),
+            "CONDITION_TEST_LESS" => Some(Self::Less),
+            "CONDITION_TEST_LESS_OR_EQUAL" => Some(Self::LessOrEqual),
+            "CONDITION_TEST_GREATER" => Some(Self::Greater),
+            "CONDITION_TEST_GREATER_OR_EQUAL" => Some(Self::GreaterOrEqual),
+            "CONDITION_TEST_STARTS_WITH" => Some(Self::StartsWith),
+            "CONDITION_TEST_ENDS_WITH" => Some(Self::EndsWith),
+            "CONDITION_TEST_CONTAINS" => Some(Self::Contains),
             _ => None,
         }
     }
