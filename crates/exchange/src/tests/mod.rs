@@ -5,5 +5,6 @@ mod metering;
 mod pricing;
 mod reserving;
 mod routing;
+mod routing_rules;
 mod surfaces;
 mod units;
