@@ -185,7 +185,7 @@ on_every_database! {
         let api = new_api(&db).await;
         let rule = |number: i64| json!({"name": format!("r{number}"), "targets": [{}]});
         let mut last = Value::Null;
-        for number in 0..super::MOST {
+        for number in 0..crate::routing_rules::MOST {
             last = create(&api, &rule(number)).await;
         }
         api.post(RULES, &rule(99).to_string()).await.problem(409);
