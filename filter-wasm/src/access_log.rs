@@ -32,6 +32,18 @@ pub(crate) fn forwarded(plan: &Plan) {
     }
 }
 
+/// Another provider has answered than the first one, or not the first choice.
+pub(crate) fn answered(plan: &Plan, attempts: usize) {
+    if attempts > 1 {
+        set("gen_ai.provider.name", &plan.provider);
+        set("gen_ai.request.model", &plan.model);
+    }
+    if attempts > 1 || plan.fallback_index > 0 {
+        set("reeve.attempts", &attempts.to_string());
+        set("reeve.fallback_index", &plan.fallback_index.to_string());
+    }
+}
+
 /// An exchange has ended. Envoy writes its line after this.
 pub(crate) fn ended(settlement: &Settlement) {
     let usage = &settlement.usage;

@@ -17,6 +17,7 @@ use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::period::{Period, PeriodError, Unit, Window};
 use reeve_policy::required_headers::{RequiredHeader, RequiredHeaderError};
 use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
+use reeve_policy::retry::RetryClass;
 use reeve_policy::view::{Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 
@@ -223,7 +224,35 @@ impl TryFrom<v1::Provider> for Provider {
             name: present("name", message.name)?,
             wire_format,
             cluster: present("cluster", message.cluster)?,
+            retry_on: message
+                .retry_on
+                .into_iter()
+                .map(retry_class)
+                .collect::<Result<_, _>>()?,
+            per_try_timeout_ms: message.per_try_timeout_ms,
         })
+    }
+}
+
+fn retry_class(number: i32) -> Result<RetryClass, ConvertError> {
+    match v1::RetryClass::try_from(number) {
+        Ok(v1::RetryClass::ConnectFailure) => Ok(RetryClass::ConnectFailure),
+        Ok(v1::RetryClass::ServerError) => Ok(RetryClass::ServerError),
+        Ok(v1::RetryClass::RateLimited) => Ok(RetryClass::RateLimited),
+        Ok(v1::RetryClass::Timeout) => Ok(RetryClass::Timeout),
+        Ok(v1::RetryClass::Unspecified) => Err(ConvertError::new("retry_on", Problem::Missing)),
+        Err(prost::UnknownEnumValue(value)) => {
+            Err(ConvertError::new("retry_on", Problem::Unknown(value)))
+        }
+    }
+}
+
+const fn retry_class_of(class: RetryClass) -> v1::RetryClass {
+    match class {
+        RetryClass::ConnectFailure => v1::RetryClass::ConnectFailure,
+        RetryClass::ServerError => v1::RetryClass::ServerError,
+        RetryClass::RateLimited => v1::RetryClass::RateLimited,
+        RetryClass::Timeout => v1::RetryClass::Timeout,
     }
 }
 
@@ -240,6 +269,12 @@ impl From<&Provider> for v1::Provider {
             name: provider.name.clone(),
             wire_format: wire_format.into(),
             cluster: provider.cluster.clone(),
+            retry_on: provider
+                .retry_on
+                .classes()
+                .map(|class| retry_class_of(class).into())
+                .collect(),
+            per_try_timeout_ms: provider.per_try_timeout_ms,
         }
     }
 }
