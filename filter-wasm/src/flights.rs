@@ -13,7 +13,7 @@
 use std::cell::RefCell;
 
 use prost::Message as _;
-use reeve_exchange::request::Plan;
+use reeve_exchange::chain::Chain;
 use reeve_exchange::response;
 use reeve_proto::v1::UsageRecord;
 
@@ -59,10 +59,10 @@ pub(crate) fn create() {
 }
 
 /// Leaves a note. `None`: no policy has been applied in this process, so nothing may fly.
-pub(crate) fn begin(plan: &Plan, reserved: &Reserved) -> Option<Flight> {
+pub(crate) fn begin(chain: &Chain, reserved: &Reserved) -> Option<Flight> {
     let flight = VM.with_borrow_mut(Vm::take_place)?;
-    let settlement = response::abandon(plan);
-    let record = usage_record::of(plan, reserved, &settlement, reserved.at_ms);
+    let settlement = response::abandon(chain);
+    let record = usage_record::of(chain, reserved, &settlement, reserved.at_ms);
     host::shared_set(&flight.key(), &record.encode_to_vec());
     Some(flight)
 }

@@ -7,26 +7,25 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType};
-use reeve_exchange::allowance::{self, Allowance};
+use reeve_exchange::allowance::Allowance;
+use reeve_exchange::chain::{Chain, Shortened};
 use reeve_exchange::head::{self, Admission, Admitted};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::Reply;
-use reeve_exchange::request::{self, Plan};
+use reeve_exchange::request;
 use reeve_exchange::{Denial, reply};
 use reeve_llm::WireFormat;
 use reeve_policy::lease::{Refused, Taken, Want};
 
-use crate::attempt::UPSTREAM_PATH;
 #[cfg(feature = "fault-injection")]
 use crate::fault;
 use crate::flights;
 use crate::forwarded::Forwarded;
 use crate::policy_cache::PolicyCache;
 use crate::usage_record::Reserved;
-use crate::{access_log, history, host, limits, metrics, outbox};
+use crate::{access_log, history, host, instructions, limits, metrics, outbox};
 
-/// The header that chooses the provider's cluster. Only this filter may set it.
-const CLUSTER: &str = "x-reeve-cluster";
+const PER_TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
 
 thread_local! {
     /// One per VM, and a VM has one thread.
@@ -60,7 +59,7 @@ enum State {
 /// A request that waits for the control plane.
 #[derive(Debug)]
 struct Asking {
-    plan: Plan,
+    chain: Chain,
     /// Size of its body, which is held back.
     size: usize,
     /// Of the call.
@@ -109,18 +108,17 @@ impl Governance {
             request::judge_body(policy, now_ms, admission, &body, random())
         });
         match judged {
-            Ok(plan) => {
-                plan.failed_rules
-                    .iter()
-                    .for_each(|id| metrics::rule_failed(id));
-                self.go_on(history::size(plan), size, 0, now_ms)
+            Ok(chain) => {
+                let failed = chain.ruling().failed.iter();
+                failed.for_each(|id| metrics::rule_failed(id));
+                self.go_on(history::size(chain), size, 0, now_ms)
             }
             Err(denial) => self.refuse(&denial),
         }
     }
 
     /// Reserves and sends, or asks for what is missing, or refuses.
-    fn go_on(&mut self, plan: Plan, size: usize, asked: u32, now_ms: i64) -> Action {
+    fn go_on(&mut self, chain: Chain, size: usize, asked: u32, now_ms: i64) -> Action {
         if POLICY.with(|policy| policy.is_stale(now_ms, self.max_silence_ms)) {
             return self.refuse(&Denial::PolicyStale);
         }
@@ -128,10 +126,10 @@ impl Governance {
             return self.refuse(&Denial::UsageBacklogFull);
         }
         let tenure = POLICY.with(PolicyCache::tenure);
-        match limits::reserve_all(tenure, &plan.reservations, asked, now_ms) {
-            Ok(taken) => match self.forward(plan, &taken, now_ms) {
+        match limits::reserve_all(tenure, &chain.reservations(), asked, now_ms) {
+            Ok(taken) => match self.forward(chain, &taken, now_ms) {
                 Ok(forwarded) => {
-                    send(forwarded.plan(), size);
+                    send(forwarded.chain(), size);
                     self.state = State::Forwarded(Box::new(forwarded));
                     Action::Continue
                 }
@@ -143,7 +141,7 @@ impl Governance {
                     return self.refuse(&Denial::LimitsUnavailable);
                 };
                 self.state = State::Asking(Box::new(Asking {
-                    plan,
+                    chain,
                     size,
                     token,
                     wants,
@@ -151,56 +149,70 @@ impl Governance {
                 }));
                 Action::Pause
             }
-            Err(Refused::Exceeded(index, exceeded)) => {
-                if let Some(tokens) = plan.clamp_to(index, exceeded) {
-                    let plan = clamped(plan, tokens, size);
-                    return self.go_on(plan, size, asked, now_ms);
+            Err(Refused::Exceeded(index, exceeded)) => match chain.shortened(index, exceeded) {
+                Shortened::GoOn(chain) => self.go_on(chain, size, asked, now_ms),
+                Shortened::Clamp(chain, tokens) => {
+                    let chain = clamped(chain, tokens, size);
+                    self.go_on(chain, size, asked, now_ms)
                 }
-                let denial = plan.limit_denial(index, exceeded);
-                self.refuse(&denial)
-            }
+                Shortened::Refuse(denial) => self.refuse(&denial),
+            },
             Err(Refused::Unavailable) => self.refuse(&Denial::PolicyUnavailable),
         }
     }
 
-    /// All that the plan needs is taken.
-    fn forward(&self, plan: Plan, taken: &[Taken], now_ms: i64) -> Result<Forwarded, Denial> {
+    /// All that any attempt needs is taken.
+    fn forward(&self, chain: Chain, taken: &[Taken], now_ms: i64) -> Result<Forwarded, Denial> {
         let reserved = Reserved {
             request_id: reeve_llm::sanitise(&self.request_id),
             at_ms: now_ms,
             leases: taken.iter().map(|taken| taken.lease).collect(),
         };
-        let Some(flight) = flights::begin(&plan, &reserved) else {
-            limits::give_back(&plan.reservations, &reserved.leases);
+        let Some(flight) = flights::begin(&chain, &reserved) else {
+            limits::give_back(&chain.reservations(), &reserved.leases);
             return Err(Denial::PolicyUnavailable);
         };
-        let left = plan.reservations.iter().zip(taken);
+        let reservations = chain.reservations();
+        let left = reservations.iter().zip(taken);
         let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
-        let allowance = allowance::headers(left, self.dialect, now_ms);
-        Ok(Forwarded::new(plan, reserved, flight, allowance))
+        let left = left.collect();
+        drop(reservations);
+        Ok(Forwarded::new(chain, reserved, flight, left, self.dialect))
     }
 }
 
-/// The plan with a lower bound of its output in its body.
-fn clamped(mut plan: Plan, tokens: u64, size: usize) -> Plan {
-    let body = plan
-        .body
-        .take()
+/// The chain with a lower bound of the output in its body.
+fn clamped(mut chain: Chain, tokens: u64, size: usize) -> Chain {
+    let body = chain
+        .take_body()
         .unwrap_or_else(|| host::buffer(BufferType::HttpRequestBody, size));
-    plan.clamped(tokens, &body)
+    chain.clamped(tokens, &body)
 }
 
-/// Readies the request for its provider's cluster.
-fn send(plan: &Plan, size: usize) {
-    if let Some(body) = &plan.body {
+/// Readies the request for its provider's cluster, and for those that follow if that one fails.
+fn send(chain: &Chain, size: usize) {
+    let body = &chain.first().body;
+    instructions::write(chain, body.as_ref().map_or(size, Vec::len));
+    // From here on headers are changed, which makes Envoy look at the route anew: now it leads somewhere.
+    if let Some(body) = body {
         host::replace_buffer(BufferType::HttpRequestBody, size, body);
         host::set_request_header("content-length", body.len().to_string().as_bytes());
     }
     // Usage is read from the answer. Should it come compressed all the same, Envoy decompresses it.
     host::remove_request_header("accept-encoding");
-    access_log::forwarded(plan);
-    host::set_property(UPSTREAM_PATH, plan.upstream_path.as_bytes());
-    host::set_request_header(CLUSTER, plan.cluster.as_bytes());
+    if let Some(retry) = chain.retry() {
+        host::set_request_header("x-envoy-max-retries", retry.most.to_string().as_bytes());
+        host::set_request_header("x-envoy-retry-on", retry.on.as_bytes());
+        if !retry.statuses.is_empty() {
+            let statuses = retry.statuses.as_bytes();
+            host::set_request_header("x-envoy-retriable-status-codes", statuses);
+        }
+    }
+    if let Some(timeout_ms) = chain.per_try_timeout_ms() {
+        let timeout_ms = timeout_ms.to_string();
+        host::set_request_header(PER_TRY_TIMEOUT, timeout_ms.as_bytes());
+    }
+    access_log::forwarded(chain);
 }
 
 impl Context for Governance {
@@ -226,7 +238,7 @@ impl Context for Governance {
             self.refuse(&Denial::LimitsUnavailable);
             return;
         }
-        if self.go_on(asking.plan, asking.size, asking.times, now_ms) == Action::Continue {
+        if self.go_on(asking.chain, asking.size, asking.times, now_ms) == Action::Continue {
             host::resume_request();
         }
     }

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use proxy_wasm::types::MetricType;
+use reeve_exchange::chain::Chain;
 use reeve_exchange::request::Plan;
 use reeve_exchange::response::Settlement;
 
@@ -61,6 +62,17 @@ pub(crate) fn ended(plan: &Plan, settlement: &Settlement, duration_ms: i64) {
     add(&format!("reeve_cost_nano_usd_total{labels}"), cost);
     if settlement.estimated {
         add(&format!("reeve_estimated_settlements_total{labels}"), 1);
+    }
+}
+
+/// Counts the attempts that failed before this one was made.
+pub(crate) fn failed_over(chain: &Chain, attempt: usize) {
+    for plan in chain.attempts().take(attempt) {
+        let (operation, provider) = (plan.endpoint.operation(), &plan.provider);
+        add(
+            &format!("reeve_failed_attempts_total.operation.{operation}.provider.{provider}"),
+            1,
+        );
     }
 }
 

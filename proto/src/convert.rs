@@ -7,6 +7,7 @@
 //! plane writes the message from the lists as the administrator wrote them.
 
 mod conditions;
+mod periods;
 mod prices;
 mod routing_rules;
 
@@ -17,9 +18,10 @@ use reeve_policy::calendar::{Alignment, Boundaries, Calendar};
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::pattern::PatternError;
-use reeve_policy::period::{Period, PeriodError, Unit, Window};
+use reeve_policy::period::{PeriodError, Window};
 use reeve_policy::required_headers::{RequiredHeader, RequiredHeaderError};
 use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
+use reeve_policy::retry::RetryClass;
 use reeve_policy::view::{Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 
@@ -240,7 +242,35 @@ impl TryFrom<v1::Provider> for Provider {
             name: present("name", message.name)?,
             wire_format,
             cluster: present("cluster", message.cluster)?,
+            retry_on: message
+                .retry_on
+                .into_iter()
+                .map(retry_class)
+                .collect::<Result<_, _>>()?,
+            per_try_timeout_ms: message.per_try_timeout_ms,
         })
+    }
+}
+
+fn retry_class(number: i32) -> Result<RetryClass, ConvertError> {
+    match v1::RetryClass::try_from(number) {
+        Ok(v1::RetryClass::ConnectFailure) => Ok(RetryClass::ConnectFailure),
+        Ok(v1::RetryClass::ServerError) => Ok(RetryClass::ServerError),
+        Ok(v1::RetryClass::RateLimited) => Ok(RetryClass::RateLimited),
+        Ok(v1::RetryClass::Timeout) => Ok(RetryClass::Timeout),
+        Ok(v1::RetryClass::Unspecified) => Err(ConvertError::new("retry_on", Problem::Missing)),
+        Err(prost::UnknownEnumValue(value)) => {
+            Err(ConvertError::new("retry_on", Problem::Unknown(value)))
+        }
+    }
+}
+
+const fn retry_class_of(class: RetryClass) -> v1::RetryClass {
+    match class {
+        RetryClass::ConnectFailure => v1::RetryClass::ConnectFailure,
+        RetryClass::ServerError => v1::RetryClass::ServerError,
+        RetryClass::RateLimited => v1::RetryClass::RateLimited,
+        RetryClass::Timeout => v1::RetryClass::Timeout,
     }
 }
 
@@ -257,6 +287,12 @@ impl From<&Provider> for v1::Provider {
             name: provider.name.clone(),
             wire_format: wire_format.into(),
             cluster: provider.cluster.clone(),
+            retry_on: provider
+                .retry_on
+                .classes()
+                .map(|class| retry_class_of(class).into())
+                .collect(),
+            per_try_timeout_ms: provider.per_try_timeout_ms,
         }
     }
 }
@@ -429,52 +465,6 @@ impl v1::Limit {
             open: limit
                 .open
                 .map(|Window { start_ms, end_ms }| v1::Window { start_ms, end_ms }),
-        }
-    }
-}
-
-impl TryFrom<v1::Period> for Period {
-    type Error = ConvertError;
-
-    fn try_from(message: v1::Period) -> Result<Self, ConvertError> {
-        let unit = match v1::PeriodUnit::try_from(message.unit) {
-            Ok(v1::PeriodUnit::Second) => Unit::Second,
-            Ok(v1::PeriodUnit::Minute) => Unit::Minute,
-            Ok(v1::PeriodUnit::Hour) => Unit::Hour,
-            Ok(v1::PeriodUnit::Day) => Unit::Day,
-            Ok(v1::PeriodUnit::Week) => Unit::Week,
-            Ok(v1::PeriodUnit::Month) => Unit::Month,
-            Ok(v1::PeriodUnit::Quarter) => Unit::Quarter,
-            Ok(v1::PeriodUnit::Year) => Unit::Year,
-            Ok(v1::PeriodUnit::Never) => Unit::Never,
-            Ok(v1::PeriodUnit::Unspecified) => {
-                return Err(ConvertError::new("period.unit", Problem::Missing));
-            }
-            Err(prost::UnknownEnumValue(value)) => {
-                return Err(ConvertError::new("period.unit", Problem::Unknown(value)));
-            }
-        };
-        Self::new(message.count, unit)
-            .map_err(|error| ConvertError::new("period", Problem::Period(error)))
-    }
-}
-
-impl From<Period> for v1::Period {
-    fn from(period: Period) -> Self {
-        let unit = match period.unit() {
-            Unit::Second => v1::PeriodUnit::Second,
-            Unit::Minute => v1::PeriodUnit::Minute,
-            Unit::Hour => v1::PeriodUnit::Hour,
-            Unit::Day => v1::PeriodUnit::Day,
-            Unit::Week => v1::PeriodUnit::Week,
-            Unit::Month => v1::PeriodUnit::Month,
-            Unit::Quarter => v1::PeriodUnit::Quarter,
-            Unit::Year => v1::PeriodUnit::Year,
-            Unit::Never => v1::PeriodUnit::Never,
-        };
-        Self {
-            count: period.count(),
-            unit: unit.into(),
         }
     }
 }

@@ -18,6 +18,7 @@ use reeve_policy::price_list::{Card, PriceList, Service};
 use reeve_policy::price_override::{Models, PriceOverride};
 use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
+use reeve_policy::retry::RetryClass;
 use reeve_policy::view::{Model, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 use reeve_proto::v1;
@@ -87,8 +88,11 @@ prop_compose! {
             Just(WireFormat::Bedrock), Just(WireFormat::Cohere),
         ],
         cluster in "[a-z_]{1,8}",
+        retry_on in proptest::sample::subsequence(RetryClass::ALL.to_vec(), 0..=4),
+        per_try_timeout_ms in proptest::option::of(1_u32..),
     ) -> Provider {
-        Provider { name, wire_format, cluster }
+        let retry_on = retry_on.into_iter().collect();
+        Provider { name, wire_format, cluster, retry_on, per_try_timeout_ms }
     }
 }
 
@@ -301,6 +305,8 @@ fn a_provider_whose_wire_format_is_unknown_is_refused() {
             name: "x".into(),
             wire_format,
             cluster: "provider_x".into(),
+            retry_on: Vec::new(),
+            per_try_timeout_ms: None,
         })
         .map_err(|error| error.to_string())
     };

@@ -216,6 +216,15 @@ def test_a_rule_that_cannot_be_evaluated_is_passed_over_and_counted(rules: Rules
     assert any(rule_id in name for name in rules.stack.stats("reeve_routing_rule"))
 
 
+def test_the_fallbacks_of_a_rule_answer_when_its_target_fails(rules: Rules) -> None:
+    key = rules.stack.key(provider_configs=BOTH)
+    rules.create("model == 'gpt-4o'", {"provider": "spare"}, fallbacks=["openai/" + CHEAP])
+    answer = rules.stack.caller(key.value).chat("gpt-4o", x_demo_fault="spare=503")
+    assert answer.status_code == 200, answer.text
+    assert (answer.headers["x-reeve-provider"], answer.headers["x-reeve-model"]) == ("openai", CHEAP)
+    assert answer.headers["x-reeve-attempts"] == "2"
+
+
 def test_what_is_explained_is_what_happens(rules: Rules) -> None:
     stack = rules.stack
     key = stack.key(provider_configs=BOTH)

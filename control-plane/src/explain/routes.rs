@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use reeve_exchange::Denial;
+use reeve_exchange::chain::{LeftOut, MAX_ATTEMPTS, Reason};
 use reeve_exchange::credentials;
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply;
+use reeve_exchange::request::Reservation;
 use reeve_llm::WireFormat;
-use reeve_policy::expression::Fault;
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::money::Nanos;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Outcome, Planned, Request, Room, Seen, Step, Verdict, judge, refuse, room};
+use super::rules::RuleView;
+use super::{Attempt, Outcome, Planned, Request, Room, Step, Verdict, judge, room};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{Error, Problem};
@@ -82,9 +84,13 @@ struct View {
     virtual_key: Option<KeyView>,
     /// The routing rules that looked at it, in order.
     routing_rules: Vec<RuleView>,
-    /// Where it would go; null: it did not get so far.
+    /// Where it would go first; null: it did not get so far, or nowhere.
     plan: Option<PlanView>,
-    /// Every limit that applies, widest first.
+    /// Who would be asked, one after another if they fail.
+    attempts: Vec<AttemptView>,
+    /// Who would not be asked, and why.
+    left_out: Vec<LeftOutView>,
+    /// Every limit that applies to one of the providers that may be asked, widest first.
     limits: Vec<LimitView>,
     /// What the caller would get.
     denial: Option<DenialView>,
@@ -113,21 +119,6 @@ struct KeyView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ExplainRoutingRule)]
-struct RuleView {
-    id: String,
-    name: String,
-    /// `virtual_key`, `team`, `customer` or `global`.
-    scope: &'static str,
-    /// The how many-th time that rules looked at the request, from 1: after a rule that chains, they do
-    /// again.
-    pass: u32,
-    /// `matched`; `not_matched`; `missing`: it asks for a header, a parameter or a limit that is not there,
-    /// which is no match; `failed`: it cannot be evaluated, which is no match either, and is counted.
-    result: &'static str,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExplainPlan)]
 struct PlanView {
     /// Which API.
@@ -149,6 +140,30 @@ struct PlanView {
     /// The most that it can cost, US dollars: what is reserved of every budget.
     #[schema(value_type = f64)]
     most_cost: Number,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainAttempt)]
+struct AttemptView {
+    provider: String,
+    model: String,
+    provider_config_id: Option<String>,
+    /// Its place among all that were thought of: 0 is the first choice.
+    fallback_index: u32,
+    /// The most that it can cost, US dollars.
+    #[schema(value_type = f64)]
+    most_cost: Number,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainLeftOut)]
+struct LeftOutView {
+    provider: String,
+    model: String,
+    /// The type of the denial of a request for it alone, or `no_weight`, `named_twice` or
+    /// `too_many_attempts`.
+    r#type: &'static str,
+    reason: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -243,7 +258,8 @@ async fn explain(
     };
     let usage = match &verdict.outcome {
         Outcome::Planned(plan) => {
-            let limits: Vec<&Limit> = plan.reservations.iter().map(|of| &of.limit).collect();
+            let reservations = plan.reservations();
+            let limits: Vec<&Limit> = reservations.iter().map(|of| &of.limit).collect();
             let mut tx = app.db.begin_read().await?;
             limits::store::usage(&mut tx, &limits, now_ms).await?
         }
@@ -293,7 +309,7 @@ fn request(asked: Asked, stand_in: &KeyValue) -> Result<Request, Invalid> {
 
 fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
     let dialect = verdict.dialect;
-    let routing_rules = verdict.rules.into_iter().map(rule_view).collect();
+    let routing_rules = verdict.rules.into_iter().map(RuleView::from).collect();
     match verdict.outcome {
         Outcome::Denied(step, denial) => View {
             decision: "deny",
@@ -301,6 +317,8 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
             virtual_key: None,
             routing_rules,
             plan: None,
+            attempts: Vec::new(),
+            left_out: Vec::new(),
             limits: Vec::new(),
             denial: Some(denial_view(&denial, dialect, now_ms)),
         },
@@ -310,44 +328,24 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
             virtual_key: None,
             routing_rules,
             plan: None,
+            attempts: Vec::new(),
+            left_out: Vec::new(),
             limits: Vec::new(),
             denial: None,
         },
         Outcome::Planned(mut plan) => {
-            let mut limits = Vec::new();
-            let mut denial = None;
-            let mut decision = "forward";
-            for reservation in &plan.reservations {
-                let limit = &reservation.limit;
-                let used = usage.of(&limit.id);
-                let room = room(reservation, used);
-                match room {
-                    Room::IfReturned if decision == "forward" => decision = "depends",
-                    Room::Yes | Room::IfReturned => {}
-                    Room::No => {
-                        decision = "deny";
-                        denial = denial.or_else(|| Some(refuse(reservation, used, now_ms)));
-                    }
-                }
-                limits.push(LimitView {
-                    level: reservation.level.as_str(),
-                    owner_id: reservation.owner_id.clone(),
-                    id: limit.id.clone(),
-                    unit: match limit.metric {
-                        Metric::Cost => "usd",
-                        Metric::Requests => "requests",
-                        Metric::Tokens => "tokens",
-                    },
-                    reset_duration: limit.period.to_string(),
-                    usage: LimitUsage::of(limit, used, now_ms),
-                    reserves: limits::amount_of(limit.metric, reservation.amount),
-                    room: match room {
-                        Room::Yes => "yes",
-                        Room::IfReturned => "if_returned",
-                        Room::No => "no",
-                    },
-                });
-            }
+            let limits = plan
+                .reservations()
+                .iter()
+                .map(limit_view(usage, now_ms))
+                .collect();
+            let denial = plan.leave_out_what_has_no_room(usage, now_ms).err();
+            let depends = |of: &Reservation| room(of, usage.of(&of.limit.id)) == Room::IfReturned;
+            let decision = match &denial {
+                Some(_) => "deny",
+                None if plan.reservations().iter().any(depends) => "depends",
+                None => "forward",
+            };
             View {
                 decision,
                 steps: steps(denial.as_ref().map(|denial| (Step::Limits, denial))),
@@ -358,11 +356,71 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
                     customer_id: key.customer_id,
                 }),
                 routing_rules,
-                plan: Some(plan_view(*plan)),
+                attempts: plan.attempts.iter().map(attempt_view).collect(),
+                left_out: plan.left_out.iter().map(left_out_view).collect(),
+                plan: plan_view(*plan),
                 limits,
                 denial: denial.map(|denial| denial_view(&denial, dialect, now_ms)),
             }
         }
+    }
+}
+
+fn limit_view(usage: &Usage, now_ms: i64) -> impl Fn(&Reservation) -> LimitView {
+    move |reservation| {
+        let limit = &reservation.limit;
+        let used = usage.of(&limit.id);
+        LimitView {
+            level: reservation.level.as_str(),
+            owner_id: reservation.owner_id.clone(),
+            id: limit.id.clone(),
+            unit: match limit.metric {
+                Metric::Cost => "usd",
+                Metric::Requests => "requests",
+                Metric::Tokens => "tokens",
+            },
+            reset_duration: limit.period.to_string(),
+            usage: LimitUsage::of(limit, used, now_ms),
+            reserves: limits::amount_of(limit.metric, reservation.amount),
+            room: match room(reservation, used) {
+                Room::Yes => "yes",
+                Room::IfReturned => "if_returned",
+                Room::No => "no",
+            },
+        }
+    }
+}
+
+fn attempt_view(attempt: &Attempt) -> AttemptView {
+    AttemptView {
+        provider: attempt.provider.clone(),
+        model: attempt.model.clone(),
+        provider_config_id: attempt.provider_config_id.clone(),
+        fallback_index: attempt.fallback_index,
+        most_cost: Number::from_display(Nanos::new(attempt.cost_bound_nanos)),
+    }
+}
+
+fn left_out_view(left_out: &LeftOut) -> LeftOutView {
+    let (r#type, reason) = match &left_out.reason {
+        Reason::Denied(denial) | Reason::NoRoom(denial) => {
+            (reply::kind(denial), reply::message(denial))
+        }
+        Reason::NoWeight => (
+            "no_weight",
+            "its provider config has no weight: it is asked only by its name".into(),
+        ),
+        Reason::Twice => ("named_twice", "it is asked before".into()),
+        Reason::TooMany => (
+            "too_many_attempts",
+            format!("a request has {MAX_ATTEMPTS} attempts at most"),
+        ),
+    };
+    LeftOutView {
+        provider: left_out.provider.clone(),
+        model: left_out.model.clone(),
+        r#type,
+        reason,
     }
 }
 
@@ -382,38 +440,25 @@ fn steps(failed: Option<(Step, &Denial)>) -> Vec<StepView> {
     steps.collect()
 }
 
-fn rule_view(seen: Seen) -> RuleView {
-    RuleView {
-        id: seen.id,
-        name: seen.name,
-        scope: seen.scope.as_str(),
-        pass: seen.pass.saturating_add(1),
-        result: match seen.answer {
-            Ok(true) => "matched",
-            Ok(false) => "not_matched",
-            Err(Fault::Missing) => "missing",
-            Err(Fault::Failed) => "failed",
-        },
-    }
-}
-
-fn plan_view(plan: Planned) -> PlanView {
+/// Of the first attempt.
+fn plan_view(plan: Planned) -> Option<PlanView> {
     let dollars = |nanos| Number::from_display(Nanos::new(nanos));
-    PlanView {
+    let first = plan.attempts.into_iter().next()?;
+    Some(PlanView {
         endpoint: plan.endpoint,
-        provider: plan.provider,
-        model: plan.model,
-        provider_config_id: plan.provider_config_id,
-        upstream_path: plan.upstream_path,
+        provider: first.provider,
+        model: first.model,
+        provider_config_id: first.provider_config_id,
+        upstream_path: first.upstream_path,
         routing_rule_id: plan.routing_rule_id,
-        rewrites_body: plan.rewrites_body,
-        price: plan.price.map(|price| PriceView {
+        rewrites_body: first.rewrites_body,
+        price: first.price.map(|price| PriceView {
             input_cost_per_million_tokens: dollars(price.input),
             output_cost_per_million_tokens: dollars(price.output),
         }),
-        most_input_tokens: plan.input_bound,
-        most_cost: dollars(plan.cost_bound_nanos),
-    }
+        most_input_tokens: first.input_bound,
+        most_cost: dollars(first.cost_bound_nanos),
+    })
 }
 
 fn denial_view(denial: &Denial, dialect: WireFormat, now_ms: i64) -> DenialView {

@@ -65,6 +65,8 @@ fn provider(provider: &Provider) -> view::Provider {
         name: provider.name.clone(),
         wire_format: provider.base_provider_type.wire_format(),
         cluster: envoy_files::cluster_name(&provider.name),
+        retry_on: provider.retry_on,
+        per_try_timeout_ms: provider.per_try_timeout_ms,
     }
 }
 

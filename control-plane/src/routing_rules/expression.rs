@@ -25,6 +25,8 @@ const DEEPEST_PARSED: u16 = 64;
 /// Percentages are written by the same exact decimals as money: a nano-dollar is a billionth.
 const NANOS_PER_MILLIONTH: i64 = 1_000;
 
+const TOO_LARGE: &str =
+    "has too many parts, or too many within each other; use a list, or make two rules of it";
 const FUNCTIONS: &str = "`startsWith`, `endsWith`, `contains`, `matches`, `size`, `int` and `has`";
 
 /// Why an expression is refused, and at which part of it.
@@ -61,15 +63,40 @@ pub(super) fn read(expression: &str) -> Result<Condition, Invalid> {
     let (parsed, source) = parser
         .parse_with_source_info(expression)
         .map_err(|errors| unreadable(&errors))?;
+    if deepest(&parsed) > usize::from(DEEPEST_PARSED) {
+        return Err(Invalid::field(FIELD, TOO_LARGE));
+    }
     let condition = truth(&parsed).map_err(|fault| {
         let place = place(&source, fault.part);
         Invalid::field(FIELD, format_args!("{place}: {}", fault.message))
     })?;
     if condition.nodes() > MOST_NODES || condition.depth() > DEEPEST {
-        let message = "has too many parts, or too many within each other; use a list, or make two rules of it";
-        return Err(Invalid::field(FIELD, message));
+        return Err(Invalid::field(FIELD, TOO_LARGE));
     }
     Ok(condition)
+}
+
+/// How deep it is nested, found without going as deep: the parser bounds parentheses, not `a.b.c…`.
+fn deepest(whole: &IdedExpr) -> usize {
+    let mut deepest = 0;
+    let mut left = vec![(whole, 1_usize)];
+    while let Some((part, depth)) = left.pop() {
+        deepest = deepest.max(depth);
+        let parts: Vec<&IdedExpr> = match &part.expr {
+            Expr::Call(call) => call
+                .target
+                .as_deref()
+                .into_iter()
+                .chain(&call.args)
+                .collect(),
+            Expr::Select(select) => vec![&*select.operand],
+            Expr::List(list) => list.elements.iter().collect(),
+            // What else there is is refused where it stands.
+            _ => Vec::new(),
+        };
+        left.extend(parts.into_iter().map(|it| (it, depth.saturating_add(1))));
+    }
+    deepest
 }
 
 fn unreadable(errors: &ParseErrors) -> Invalid {

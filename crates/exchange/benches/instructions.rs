@@ -14,11 +14,12 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use reeve_exchange::Denial;
+use reeve_exchange::chain::Chain;
 use reeve_exchange::credentials::presented;
 use reeve_exchange::head::{Admission, Admitted, judge_headers};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::render;
-use reeve_exchange::request::{Plan, judge_body};
+use reeve_exchange::request::judge_body;
 use reeve_exchange::response::{Metering, Outcome};
 use reeve_llm::{
     Body, Endpoint, Request, ResponseHead, ResponseMeter, WireFormat, find, judge_query, multipart,
@@ -32,6 +33,7 @@ use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::Reserving;
+use reeve_policy::retry::RetryOn;
 use reeve_policy::view::{self, Model, PolicyView, Provider, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -251,7 +253,7 @@ fn admit(policy: &Policy, fields: &[(String, Vec<u8>)]) -> Admission {
     }
 }
 
-fn plan(policy: &Policy, admission: &Admission, body: &[u8]) -> Plan {
+fn plan(policy: &Policy, admission: &Admission, body: &[u8]) -> Chain {
     judge_body(policy, 0, admission, black_box(body), 7).expect("it is admitted")
 }
 
@@ -348,6 +350,8 @@ impl Policy {
             name: name.into(),
             wire_format: view::WireFormat::OpenAi,
             cluster: format!("provider_{name}"),
+            retry_on: RetryOn::ALL,
+            per_try_timeout_ms: None,
         };
         let limits = |of: &str| {
             let limit = |metric| Limit {

@@ -3,16 +3,39 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
 
 use reeve_llm::{Endpoint, Request, ServiceTier};
 use reeve_policy::expression::{Facts, PERCENT, Param, Usage, Variable};
 use reeve_policy::limit::{Level, Limit};
 use reeve_policy::routing_rules::{self, Decision, Looked, Place, Scope, Scoped, Subject};
-use reeve_policy::virtual_key::{self, Owner, applicable_limits};
+use reeve_policy::view::PolicyView;
+use reeve_policy::virtual_key::{self, Owner, VirtualKey, applicable_limits};
 
+use crate::Denial;
 use crate::head::Admission;
 use crate::headers::{Headers, is_private};
 use crate::route::{self, Question};
+
+/// The key's team, and the customer above team or key.
+type Owners = (Option<Rc<Owner>>, Option<Rc<Owner>>);
+
+pub(crate) fn owners(view: &dyn PolicyView, key: Option<&VirtualKey>) -> Result<Owners, Denial> {
+    let owner = |id: Option<&String>, find: &dyn Fn(&str) -> Option<Rc<Owner>>| match id {
+        // An owner that the key names and the policy lacks: refuse rather than forget its limits.
+        Some(id) => find(id).map(Some).ok_or(Denial::PolicyUnavailable),
+        None => Ok(None),
+    };
+    let team = owner(key.and_then(|key| key.team_id.as_ref()), &|id| {
+        view.team(id)
+    })?;
+    let customer_id = team
+        .as_ref()
+        .and_then(|team| team.customer_id.as_ref())
+        .or_else(|| key.and_then(|key| key.customer_id.as_ref()));
+    let customer = owner(customer_id, &|id| view.customer(id))?;
+    Ok((team, customer))
+}
 
 /// A hundred percent.
 const ALL_OF_IT: i64 = PERCENT.saturating_mul(100);
@@ -34,10 +57,7 @@ impl<'a> Asked<'a> {
         let asked = route::asked(self.question);
         let scopes = self.scopes();
         if scopes.iter().all(|(_, rules)| rules.is_empty()) {
-            return Decision {
-                place: asked,
-                rule: None,
-            };
+            return Decision::none(asked);
         }
         routing_rules::decide(&scopes, self, asked, self.question.draw, look)
     }
@@ -68,7 +88,7 @@ impl<'a> Subject<'a> for Asked<'a> {
     }
 
     fn is_admitted(&self, place: Place<'a>) -> bool {
-        route::find(self.question, place).is_ok()
+        route::is_admitted(self.question, place)
     }
 }
 

@@ -10,10 +10,12 @@ use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::reservation::Reserving;
+use reeve_policy::retry::RetryOn;
 use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
 use crate::Denial;
+use crate::chain::Chain;
 use crate::head::{self, Admission, Admitted, Judged};
 use crate::headers::Headers;
 use crate::reply::Reply;
@@ -43,6 +45,8 @@ impl Policy {
             name: name.into(),
             wire_format,
             cluster: format!("provider_{name}"),
+            retry_on: RetryOn::ALL,
+            per_try_timeout_ms: None,
         };
         let price = Price {
             cache_read: 1_250_000_000,
@@ -254,9 +258,14 @@ impl Head {
 }
 
 /// Head and body together, with a draw in the middle.
-pub(crate) fn plan(policy: &Policy, path: &'static str, body: &str) -> Result<Plan, Denial> {
+pub(crate) fn chain(policy: &Policy, path: &'static str, body: &str) -> Result<Chain, Denial> {
     let admission = Head::post(path).judge(policy)?;
     request::judge_body(policy, 0, &admission, body.as_bytes(), u64::MAX / 2)
+}
+
+/// The first attempt of it.
+pub(crate) fn plan(policy: &Policy, path: &'static str, body: &str) -> Result<Plan, Denial> {
+    chain(policy, path, body).map(Chain::into_first)
 }
 
 /// A chat request for `model`.

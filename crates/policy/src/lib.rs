@@ -32,6 +32,7 @@ pub mod price_list;
 pub mod price_override;
 pub mod required_headers;
 pub mod reservation;
+pub mod retry;
 pub mod routing;
 pub mod routing_rules;
 pub mod units;

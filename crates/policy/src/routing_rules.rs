@@ -119,8 +119,28 @@ pub struct Looked<'a> {
 pub struct Decision<'a> {
     /// What it asks for now.
     pub place: Place<'a>,
+    /// What it asked for when the rule that decided looked at it.
+    pub before: Place<'a>,
     /// The rule that decided; `None`: none did.
     pub rule: Option<&'a Rule>,
+}
+
+impl<'a> Decision<'a> {
+    /// No rule has anything to do with it.
+    pub const fn none(asked: Place<'a>) -> Self {
+        Self {
+            place: asked,
+            before: asked,
+            rule: None,
+        }
+    }
+
+    /// What the rule wants tried when that fails, in order. `None`: it does not say.
+    pub fn fallbacks(&self) -> Option<impl Iterator<Item = Place<'a>>> {
+        let fallbacks = self.rule.map(|rule| rule.fallbacks.as_slice())?;
+        let before = self.before;
+        (!fallbacks.is_empty()).then(|| fallbacks.iter().map(move |to| to.from(before)))
+    }
 }
 
 /// Has the rules look at a request. `draw` is a uniform random number; `look` is told of each rule.
@@ -131,10 +151,7 @@ pub fn decide<'a>(
     draw: u64,
     mut look: impl FnMut(Looked<'a>),
 ) -> Decision<'a> {
-    let mut decision = Decision {
-        place: asked,
-        rule: None,
-    };
+    let mut decision = Decision::none(asked);
     let mut seen = vec![asked];
     for pass in 0..MOST_PASSES {
         let facts = subject.at(decision.place);
@@ -143,6 +160,7 @@ pub fn decide<'a>(
         };
         decision = Decision {
             place: draw_target(rule, subject, decision.place, drawn_in(draw, pass)),
+            before: decision.place,
             rule: Some(rule),
         };
         if !rule.chains || seen.contains(&decision.place) {

@@ -8,6 +8,7 @@ use crate::price_list::PriceList;
 use crate::price_override::PriceOverride;
 use crate::required_headers::RequiredHeader;
 use crate::reservation::Reserving;
+use crate::retry::RetryOn;
 use crate::routing_rules::Rule;
 use crate::virtual_key::{KeyDigest, Owner, VirtualKey};
 
@@ -70,6 +71,10 @@ pub struct Provider {
     pub wire_format: WireFormat,
     /// The Envoy cluster.
     pub cluster: String,
+    /// After which of its failures the next provider is tried.
+    pub retry_on: RetryOn,
+    /// How long the head of its answer may take, milliseconds; `None`: as long as it likes.
+    pub per_try_timeout_ms: Option<u32>,
 }
 
 /// Whose wire format a provider speaks.

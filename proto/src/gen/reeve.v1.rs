@@ -162,6 +162,12 @@ pub struct UsageRecord {
     /// In which tier the provider says it served it; empty: it does not say.
     #[prost(string, tag = "21")]
     pub service_tier: ::prost::alloc::string::String,
+    /// How many attempts were made: all but the last failed before an answer began.
+    #[prost(uint32, tag = "22")]
+    pub attempts: u32,
+    /// Place of the provider among all that were thought of; 0 is the first choice.
+    #[prost(uint32, tag = "23")]
+    pub fallback_index: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {
@@ -376,6 +382,12 @@ pub struct Provider {
     /// Name of the Envoy cluster.
     #[prost(string, tag = "3")]
     pub cluster: ::prost::alloc::string::String,
+    /// After which of its failures the next provider is tried.
+    #[prost(enumeration = "RetryClass", repeated, tag = "4")]
+    pub retry_on: ::prost::alloc::vec::Vec<i32>,
+    /// How long the head of its answer may take, milliseconds; absent: as long as it likes.
+    #[prost(uint32, optional, tag = "5")]
+    pub per_try_timeout_ms: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VirtualKey {
@@ -768,6 +780,45 @@ pub struct ModelNames {
     /// In order.
     #[prost(string, repeated, tag = "1")]
     pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RetryClass {
+    Unspecified = 0,
+    /// No connection, or one that refuses the request unseen.
+    ConnectFailure = 1,
+    /// It answers that it has failed or is overloaded.
+    ServerError = 2,
+    /// It answers 429.
+    RateLimited = 3,
+    /// Its answer does not begin in time, or the connection breaks before it does.
+    Timeout = 4,
+}
+impl RetryClass {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RETRY_CLASS_UNSPECIFIED",
+            Self::ConnectFailure => "RETRY_CLASS_CONNECT_FAILURE",
+            Self::ServerError => "RETRY_CLASS_SERVER_ERROR",
+            Self::RateLimited => "RETRY_CLASS_RATE_LIMITED",
+            Self::Timeout => "RETRY_CLASS_TIMEOUT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RETRY_CLASS_UNSPECIFIED" => Some(Self::Unspecified),
+            "RETRY_CLASS_CONNECT_FAILURE" => Some(Self::ConnectFailure),
+            "RETRY_CLASS_SERVER_ERROR" => Some(Self::ServerError),
+            "RETRY_CLASS_RATE_LIMITED" => Some(Self::RateLimited),
+            "RETRY_CLASS_TIMEOUT" => Some(Self::Timeout),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -77,6 +77,7 @@ const RULES: &[Rule] = &[
 const RESERVED: &[(&str, &str)] = &[
     ("proxy-wasm", "reeve-filter"),
     ("axum", "reeve-control-plane"),
+    ("cel", "reeve-control-plane"),
     ("hyper", "reeve-control-plane"),
     ("sqlx", "reeve-control-plane"),
     ("tokio", "reeve-control-plane"),

@@ -266,6 +266,10 @@ fn what_is_too_large_is_refused() {
         let endless = open.repeat(LONGEST / open.len());
         assert!(read(&endless).is_err(), "{open}");
     }
+    for again in [".a", ".size()", "[0]", "+a", "==a", " in a", "?a:a", "&&a"] {
+        let endless = format!("a{}", again.repeat((LONGEST - 1) / again.len()));
+        assert!(read(&endless).is_err(), "{again}");
+    }
 }
 
 /// What is known of a request, in a form that CEL can have too.

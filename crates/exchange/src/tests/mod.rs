@@ -1,5 +1,7 @@
 //! Stories of whole exchanges.
 
+mod boundary;
+mod chains;
 mod judging;
 mod metering;
 mod pricing;

@@ -13,7 +13,8 @@ use reeve_policy::routing_rules::{Destination, Rule, Target};
 use reeve_policy::virtual_key::VirtualKey;
 
 use crate::Denial;
-use crate::request::{Plan, judge_body};
+use crate::chain::{Chain, Reason};
+use crate::request::{judge_body, judge_body_watched};
 use crate::rules::{REQUEST_TYPES, request_type};
 use crate::testing::{Head, Policy, config, limit, owner};
 
@@ -71,7 +72,7 @@ fn with_rule(condition: Condition) -> Policy {
 
 const CHAT: &str = r#"{"model":"gpt-4o","max_tokens":100,"messages":[],"stream":true}"#;
 
-fn sent(policy: &Policy, head: &Head, body: &str) -> Result<Plan, Denial> {
+fn sent(policy: &Policy, head: &Head, body: &str) -> Result<Chain, Denial> {
     judge_body(
         policy,
         0,
@@ -81,7 +82,7 @@ fn sent(policy: &Policy, head: &Head, body: &str) -> Result<Plan, Denial> {
     )
 }
 
-fn chat(policy: &Policy) -> Result<Plan, Denial> {
+fn chat(policy: &Policy) -> Result<Chain, Denial> {
     sent(policy, &Head::post("/v1/chat/completions"), CHAT)
 }
 
@@ -91,9 +92,10 @@ fn matches(policy: &Policy) -> bool {
 }
 
 fn matched_by(policy: &Policy, head: &Head) -> bool {
-    let plan = sent(policy, head, CHAT).unwrap();
-    assert_eq!(plan.routing_rule_id.is_some(), plan.provider == "azure");
-    plan.provider == "azure"
+    let chain = sent(policy, head, CHAT).unwrap();
+    let is_sent_there = chain.first().provider == "azure";
+    assert_eq!(chain.ruling().rule_id.is_some(), is_sent_there);
+    is_sent_there
 }
 
 #[test]
@@ -188,7 +190,10 @@ fn limits_of_the_provider_count_once_it_is_named() {
     assert!(!matches(&policy), "it may go to another one");
     let named = CHAT.replace("gpt-4o", "openai/gpt-4o");
     let head = Head::post("/v1/chat/completions");
-    assert_eq!(sent(&policy, &head, &named).unwrap().provider, "azure");
+    assert_eq!(
+        sent(&policy, &head, &named).unwrap().first().provider,
+        "azure"
+    );
 }
 
 #[test]
@@ -232,7 +237,7 @@ fn a_rule_allows_nothing_that_its_key_may_not_have() {
     });
     let plan = chat(&limited).unwrap();
     assert!(
-        plan.reservations
+        plan.reservations()
             .iter()
             .any(|it| it.limit.id == "azure-requests")
     );
@@ -251,8 +256,8 @@ fn of_several_targets_only_those_are_drawn_that_the_key_may_use() {
     let head = Head::post("/v1/chat/completions");
     let admission = head.judge(&policy).unwrap();
     for draw in [0, u64::MAX / 3, u64::MAX / 2, u64::MAX] {
-        let plan = judge_body(&policy, 0, &admission, CHAT.as_bytes(), draw).unwrap();
-        assert_eq!(plan.provider, "azure");
+        let chain = judge_body(&policy, 0, &admission, CHAT.as_bytes(), draw).unwrap();
+        assert_eq!(chain.first().provider, "azure");
     }
 }
 
@@ -262,7 +267,7 @@ fn the_model_that_a_rule_chooses_is_the_one_that_is_sent_and_priced() {
         let cheap = rule("r", Condition::Constant(true), None, Some("gpt-4o-mini"));
         settings.routing_rules = vec![cheap];
     });
-    let plan = chat(&policy).unwrap();
+    let plan = chat(&policy).unwrap().into_first();
     assert_eq!(
         (plan.provider.as_str(), plan.model.as_str()),
         ("openai", "gpt-4o-mini")
@@ -275,7 +280,7 @@ fn the_model_that_a_rule_chooses_is_the_one_that_is_sent_and_priced() {
 fn the_narrowest_scope_is_asked_first() {
     let always = |id| rule(id, Condition::Constant(true), None, None);
     let mut policy = policy().with_settings(|it| it.routing_rules = vec![always("global")]);
-    let chosen = |policy: &Policy| chat(policy).unwrap().routing_rule_id.unwrap();
+    let chosen = |policy: &Policy| chat(policy).unwrap().ruling().rule_id.clone().unwrap();
     assert_eq!(chosen(&policy), "global");
     policy
         .customers
@@ -303,15 +308,14 @@ fn a_rule_that_fails_is_passed_over_and_named() {
         ];
     });
     let head = Head::post("/v1/chat/completions").with("x-word", b"one");
-    let plan = sent(&policy, &head, CHAT).unwrap();
-    assert_eq!(plan.provider, "azure");
-    assert_eq!(plan.failed_rules, ["failing"]);
+    let chain = sent(&policy, &head, CHAT).unwrap();
+    assert_eq!(chain.first().provider, "azure");
+    assert_eq!(chain.ruling().failed, ["failing"]);
     let mut looked = Vec::new();
     let admission = head.judge(&policy).unwrap();
-    let _ =
-        crate::request::judge_body_watched(&policy, 0, &admission, CHAT.as_bytes(), 0, &mut |it| {
-            looked.push((it.rule.id.clone(), it.answer));
-        });
+    let _ = judge_body_watched(&policy, 0, &admission, CHAT.as_bytes(), 0, &mut |it| {
+        looked.push((it.rule.id.clone(), it.answer));
+    });
     assert_eq!(
         looked,
         [
@@ -320,6 +324,69 @@ fn a_rule_that_fails_is_passed_over_and_named() {
             ("good".into(), Ok(true)),
         ]
     );
+}
+
+#[test]
+fn the_fallbacks_of_a_rule_are_tried_in_order_and_none_that_the_key_may_not_use() {
+    let to = |provider: &str, model: Option<&str>| Destination {
+        provider: Some(provider.into()),
+        model: model.map(Into::into),
+    };
+    let with = |provider: &str, fallbacks: Vec<Destination>| {
+        policy().with_settings(|settings| {
+            let always = Condition::Constant(true);
+            let mut rule = rule("r", always, Some(provider), Some("gpt-4o-mini"));
+            rule.fallbacks = fallbacks;
+            settings.routing_rules = vec![rule];
+        })
+    };
+    let fallbacks = || {
+        vec![
+            to("anthropic", None),
+            to("azure", None),
+            to("openai", Some("gpt-4o")),
+        ]
+    };
+    let places = |chain: &Chain| -> Vec<(String, String, u32)> {
+        let attempts = chain.attempts();
+        let place = attempts.map(|it| (it.provider.clone(), it.model.clone(), it.fallback_index));
+        place.collect()
+    };
+    let chain = chat(&with("openai", fallbacks())).unwrap();
+    // Without a model of its own a fallback has the one that the request had.
+    let expected = [
+        ("openai", "gpt-4o-mini", 0),
+        ("azure", "gpt-4o", 2),
+        ("openai", "gpt-4o", 3),
+    ];
+    let expected = expected.map(|(provider, model, index)| (provider.into(), model.into(), index));
+    assert_eq!(places(&chain), expected);
+    let [left_out] = chain.left_out() else {
+        panic!("{:?}", chain.left_out())
+    };
+    assert_eq!(left_out.provider, "anthropic");
+    assert!(matches!(
+        left_out.reason,
+        Reason::Denied(Denial::ProviderBlocked { .. })
+    ));
+    // A target that the key may not use is left to its fallbacks, and refused if none is admitted.
+    let chain = chat(&with("anthropic", vec![to("azure", None)])).unwrap();
+    assert_eq!(places(&chain), [("azure".into(), "gpt-4o".into(), 1)]);
+    let blocked = Denial::ProviderBlocked {
+        provider: "anthropic".into(),
+    };
+    assert_eq!(
+        chat(&with("anthropic", vec![to("gemini", None)])).unwrap_err(),
+        blocked
+    );
+    // The caller's come in their place only where the rule has none.
+    let asked = CHAT.replace('}', r#","fallbacks":["azure/gpt-4o"]}"#);
+    let head = Head::post("/v1/chat/completions");
+    let chain = sent(&with("openai", Vec::new()), &head, &asked).unwrap();
+    assert_eq!(places(&chain).len(), 2);
+    let chain = sent(&with("openai", vec![to("openai", None)]), &head, &asked).unwrap();
+    let second = ("openai".into(), "gpt-4o".into(), 1);
+    assert_eq!(places(&chain)[1..], [second]);
 }
 
 #[test]
