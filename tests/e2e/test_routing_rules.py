@@ -221,7 +221,8 @@ def test_the_fallbacks_of_a_rule_answer_when_its_target_fails(rules: Rules) -> N
     rules.create("model == 'gpt-4o'", {"provider": "spare"}, fallbacks=["openai/" + CHEAP])
     answer = rules.stack.caller(key.value).chat("gpt-4o", x_demo_fault="spare=503")
     assert answer.status_code == 200, answer.text
-    assert (answer.headers["x-reeve-provider"], answer.headers["x-reeve-model"]) == ("openai", CHEAP)
+    assert answer.headers["x-reeve-provider"] == "openai"
+    assert answer.headers["x-reeve-model"] == CHEAP
     assert answer.headers["x-reeve-attempts"] == "2"
 
 

@@ -168,6 +168,8 @@ on_every_database! {
             let body = json!({"name": name, "targets": [{}], "priority": priority, "scope": scope,
                               "scope_id": scope_id});
             create(&api, &body).await;
+            // Age is counted in milliseconds.
+            api.advance(std::time::Duration::from_millis(1));
         }
         let names = async |query: &str| -> Vec<String> {
             let answer = api.get(&format!("{RULES}{query}")).await;

@@ -27,6 +27,9 @@ use reeve_llm::{
 };
 use reeve_policy::access::ModelList;
 use reeve_policy::calendar::Alignment;
+use reeve_policy::expression::{
+    Comparison, Condition, PERCENT, Percentage, Text, TextTest, Usage, Variable,
+};
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
@@ -34,6 +37,7 @@ use reeve_policy::price::Price;
 use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::Reserving;
 use reeve_policy::retry::RetryOn;
+use reeve_policy::routing_rules::Rule;
 use reeve_policy::view::{self, Model, PolicyView, Provider, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -197,6 +201,16 @@ fn whole() -> Vec<Case> {
         }),
         case("judge_body, 1 kB", || {
             let (policy, body) = (Policy::new(), chat_body(1 << 10));
+            let admission = admit(&policy, &fields());
+            work(body.len(), move || plan(&policy, &admission, &body))
+        }),
+        case("judge_body, 1 kB, ten rules by header", || {
+            let (policy, body) = (Policy::with_rules(of_header), chat_body(1 << 10));
+            let admission = admit(&policy, &fields()).with_fields(fields());
+            work(body.len(), move || plan(&policy, &admission, &body))
+        }),
+        case("judge_body, 1 kB, ten rules by budget", || {
+            let (policy, body) = (Policy::with_rules(of_budget), chat_body(1 << 10));
             let admission = admit(&policy, &fields());
             work(body.len(), move || plan(&policy, &admission, &body))
         }),
@@ -420,6 +434,50 @@ impl Policy {
             }),
         }
     }
+}
+
+impl Policy {
+    /// Ten rules of everyone, none of which matches.
+    fn with_rules(condition: impl Fn(usize) -> Condition) -> Self {
+        let mut policy = Self::new();
+        let rule = |number: usize| Rule {
+            id: format!("rule-{number}"),
+            name: String::new(),
+            condition: condition(number),
+            targets: Vec::new(),
+            fallbacks: Vec::new(),
+            chains: false,
+        };
+        let mut settings = Settings::clone(&policy.settings);
+        settings.routing_rules = (0..10).map(rule).collect();
+        policy.settings = Rc::new(settings);
+        policy
+    }
+}
+
+/// `headers['x-tenant'] == 'tier-1' && model.startsWith('gpt-')`
+fn of_header(number: usize) -> Condition {
+    let tenant = Condition::Texts(
+        Text::Header("x-tenant".into()),
+        TextTest::Compare(Comparison::Equal),
+        Text::Literal(format!("tier-{number}")),
+    );
+    let model = Condition::Texts(
+        Text::Variable(Variable::Model),
+        TextTest::StartsWith,
+        Text::Literal("gpt-".into()),
+    );
+    Condition::And(Box::new(tenant), Box::new(model))
+}
+
+/// `budget_used > 90`
+fn of_budget(number: usize) -> Condition {
+    let more = 90 + i64::try_from(number).expect("it is small");
+    Condition::Percentages(
+        Percentage::Used(Usage::of_all(Metric::Cost)),
+        Comparison::Greater,
+        Percentage::Literal(more * PERCENT),
+    )
 }
 
 impl PolicyView for Policy {
