@@ -34,6 +34,7 @@ pub mod pricing_overrides;
 pub mod providers;
 pub mod random;
 pub mod router;
+pub mod routing_rules;
 pub mod secrets;
 pub mod serve;
 pub mod settings;

@@ -19,7 +19,7 @@ use crate::error::{self, Error};
 use crate::http::{request_id, unread_body};
 use crate::{
     coverage, customers, explain, health, ledger, model_configs, models, policy_sync,
-    pricing_overrides, providers, settings, teams, usage, virtual_keys,
+    pricing_overrides, providers, routing_rules, settings, teams, usage, virtual_keys,
 };
 
 #[derive(OpenApi)]
@@ -56,6 +56,8 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .merge(models::routes::routes())
         // /api/governance/pricing-overrides, /{id}
         .merge(pricing_overrides::routes::routes())
+        // /api/governance/routing-rules, /api/governance/routing-rules/{id}
+        .merge(routing_rules::routes::routes())
         // /api/governance/usage, /records, /rejected
         .merge(usage::routes::routes())
         // /api/governance/sessions, /{id}/release

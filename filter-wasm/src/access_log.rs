@@ -2,6 +2,7 @@
 //! written as `%FILTER_STATE(wasm.gen_ai.request.model:PLAIN)%`. The names are those of the
 //! OpenTelemetry conventions for generative AI where they have one.
 
+use reeve_exchange::chain::Chain;
 use reeve_exchange::request::Plan;
 use reeve_exchange::response::Settlement;
 
@@ -13,13 +14,15 @@ pub(crate) fn denied(kind: &str) {
 }
 
 /// A request goes to its provider.
-pub(crate) fn forwarded(plan: &Plan) {
+pub(crate) fn forwarded(chain: &Chain) {
+    let plan = chain.first();
     set("gen_ai.operation.name", plan.endpoint.operation());
     set("gen_ai.provider.name", &plan.provider);
     set("gen_ai.request.model", &plan.model);
     set("reeve.endpoint", plan.endpoint.name());
     for (name, id) in [
         ("reeve.virtual_key.id", plan.key.as_ref().map(|key| &key.id)),
+        ("reeve.routing_rule.id", chain.ruling().rule_id.as_ref()),
         ("reeve.team.id", plan.team.as_ref().map(|team| &team.id)),
         (
             "reeve.customer.id",
@@ -29,6 +32,18 @@ pub(crate) fn forwarded(plan: &Plan) {
         if let Some(id) = id {
             set(name, id);
         }
+    }
+}
+
+/// Another provider has answered than the first one, or not the first choice.
+pub(crate) fn answered(plan: &Plan, attempts: usize) {
+    if attempts > 1 {
+        set("gen_ai.provider.name", &plan.provider);
+        set("gen_ai.request.model", &plan.model);
+    }
+    if attempts > 1 || plan.fallback_index > 0 {
+        set("reeve.attempts", &attempts.to_string());
+        set("reeve.fallback_index", &plan.fallback_index.to_string());
     }
 }
 

@@ -13,7 +13,7 @@
 use std::cell::RefCell;
 
 use prost::Message as _;
-use reeve_exchange::request::Plan;
+use reeve_exchange::chain::Chain;
 use reeve_exchange::response;
 use reeve_proto::v1::{self, Slot};
 
@@ -59,11 +59,12 @@ pub(crate) fn create() {
 }
 
 /// Leaves a note. `None`: no policy has been applied in this process, so nothing may fly.
-pub(crate) fn begin(plan: &Plan, reserved: &Reserved) -> Option<Flight> {
+pub(crate) fn begin(chain: &Chain, reserved: &Reserved) -> Option<Flight> {
     let flight = VM.with_borrow_mut(Vm::take_place)?;
-    let settlement = response::abandon(plan);
-    let record = usage_record::of(plan, reserved, &settlement, reserved.at_ms);
-    let taken = plan.reservations.iter().zip(&reserved.leases);
+    let settlement = response::abandon(chain);
+    let record = usage_record::of(chain, reserved, &settlement, reserved.at_ms);
+    let reservations = chain.reservations();
+    let taken = reservations.iter().zip(&reserved.leases);
     let slot = taken.filter(|(reservation, _)| limits::is_slot(reservation));
     let note = v1::Flight {
         record: Some(record),

@@ -1,9 +1,10 @@
 //! A request that went to its provider: meters what comes back, and settles when it ends.
 
 use proxy_wasm::types::{Action, BufferType};
-use reeve_exchange::request::Plan;
+use reeve_exchange::allowance::{self, Allowance};
+use reeve_exchange::chain::Chain;
 use reeve_exchange::response::{Metering, Outcome};
-use reeve_llm::{COUNT_HEADERS, ResponseHead};
+use reeve_llm::{COUNT_HEADERS, ResponseHead, WireFormat};
 
 use crate::flights::{self, Flight};
 use crate::usage_record::{self, Reserved};
@@ -26,8 +27,9 @@ pub(crate) struct Forwarded {
     metering: Metering,
     reserved: Reserved,
     flight: Flight,
-    /// What is left under its limits, as header fields.
-    allowance: Vec<(&'static str, String)>,
+    /// What is left under the limits that were reserved from, in their order.
+    left: Vec<Allowance>,
+    dialect: WireFormat,
     answer: Answer,
 }
 
@@ -46,22 +48,37 @@ enum Answer {
 
 impl Forwarded {
     pub(crate) fn new(
-        plan: Plan,
+        chain: Chain,
         reserved: Reserved,
         flight: Flight,
-        allowance: Vec<(&'static str, String)>,
+        left: Vec<Allowance>,
+        dialect: WireFormat,
     ) -> Self {
         Self {
-            metering: Metering::new(plan),
+            metering: Metering::new(chain),
             reserved,
             flight,
-            allowance,
+            left,
+            dialect,
             answer: Answer::Open,
         }
     }
 
-    pub(crate) const fn plan(&self) -> &Plan {
-        self.metering.plan()
+    pub(crate) const fn chain(&self) -> &Chain {
+        self.metering.chain()
+    }
+
+    /// Asks Envoy which attempt is under way.
+    fn find_attempt(&mut self) {
+        if self.chain().is_single() {
+            return;
+        }
+        let count = host::property(&["upstream", "request_attempt_count"]).unwrap_or_default();
+        let count = count
+            .first_chunk()
+            .map_or(1, |count| u64::from_le_bytes(*count));
+        let attempt = usize::try_from(count.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.metering.set_attempt(attempt);
     }
 
     pub(crate) fn on_response_headers(&mut self, end_of_stream: bool) -> Action {
@@ -70,14 +87,28 @@ impl Forwarded {
             self.answer = Answer::Replaced;
             return Action::Continue;
         }
+        self.find_attempt();
         let plan = self.metering.plan();
-        metrics::first_byte(plan, host::now_ms().saturating_sub(self.reserved.at_ms));
-        host::set_response_header("x-reeve-provider", plan.provider.as_bytes());
-        host::set_response_header("x-reeve-model", plan.model.as_bytes());
+        let attempts = self.metering.attempt().saturating_add(1);
+        let now_ms = host::now_ms();
+        metrics::first_byte(plan, now_ms.saturating_sub(self.reserved.at_ms));
+        access_log::answered(plan, attempts);
+        for (name, value) in [
+            ("x-reeve-provider", plan.provider.as_str()),
+            ("x-reeve-model", &plan.model),
+            ("x-reeve-attempts", &attempts.to_string()),
+            ("x-reeve-fallback-index", &plan.fallback_index.to_string()),
+        ] {
+            host::set_response_header(name, value.as_bytes());
+        }
         if let Some(tokens) = plan.output.clamped {
             host::set_response_header(CLAMPED, tokens.to_string().as_bytes());
         }
-        for (name, value) in self.allowance.drain(..) {
+        let reservations = self.chain().reservations();
+        let left = reservations.iter().zip(&self.left);
+        let left = left.filter(|(reservation, _)| plan.takes_from(reservation));
+        let left = left.map(|(_, left)| *left);
+        for (name, value) in allowance::headers(left, self.dialect, now_ms) {
             host::set_response_header(name, value.as_bytes());
         }
         let content_type = host::response_header("content-type");
@@ -148,14 +179,16 @@ impl Forwarded {
     }
 
     /// Charges what was used, and leaves a record of it for the control plane.
-    pub(crate) fn settle(self) {
+    pub(crate) fn settle(mut self) {
         if !flights::is_due(self.flight) {
-            let taken = self.plan().reservations.iter().zip(&self.reserved.leases);
+            let reservations = self.chain().reservations();
+            let taken = reservations.iter().zip(&self.reserved.leases);
             for (slot, lease) in taken.filter(|(reservation, _)| limits::is_slot(reservation)) {
                 limits::write_off(slot, *lease);
             }
             return;
         }
+        self.find_attempt();
         let outcome = if self.answer == Answer::Ended {
             Outcome::Complete
         } else if downstream_is_gone() {
@@ -164,8 +197,9 @@ impl Forwarded {
             Outcome::UpstreamReset
         };
         let now_ms = host::now_ms();
-        let (plan, settlement) = self.metering.settle(outcome);
-        let taken = plan.reservations.iter().zip(&self.reserved.leases);
+        let (chain, settlement) = self.metering.settle(outcome);
+        let reservations = chain.reservations();
+        let taken = reservations.iter().zip(&self.reserved.leases);
         let mut slot = None;
         for ((reservation, lease), used) in taken.zip(&settlement.charges) {
             if limits::is_slot(reservation) {
@@ -174,7 +208,12 @@ impl Forwarded {
             }
             limits::settle(&reservation.limit.id, *lease, reservation.amount, *used);
         }
-        outbox::append(usage_record::of(&plan, &self.reserved, &settlement, now_ms));
+        outbox::append(usage_record::of(
+            &chain,
+            &self.reserved,
+            &settlement,
+            now_ms,
+        ));
         match slot {
             None => flights::end(self.flight),
             // Only now, when nobody would find its note any more and give it back once more.
@@ -183,10 +222,12 @@ impl Forwarded {
             }
             Some((reservation, lease)) => limits::write_off(reservation, lease),
         }
-        history::learn(&plan, &settlement, now_ms);
+        let plan = chain.attempt(settlement.attempt);
+        history::learn(plan, &settlement, now_ms);
         access_log::ended(&settlement);
+        metrics::failed_over(&chain, settlement.attempt);
         metrics::ended(
-            &plan,
+            plan,
             &settlement,
             now_ms.saturating_sub(self.reserved.at_ms),
         );

@@ -7,16 +7,16 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType};
-use reeve_exchange::allowance::{self, Allowance};
+use reeve_exchange::allowance::Allowance;
+use reeve_exchange::chain::{Chain, Shortened};
 use reeve_exchange::head::{self, Admission, Admitted};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::Reply;
-use reeve_exchange::request::{self, Plan};
+use reeve_exchange::request;
 use reeve_exchange::{Denial, reply};
 use reeve_llm::WireFormat;
 use reeve_policy::lease::{Refused, Taken, Tenure, Want};
 
-use crate::attempt::UPSTREAM_PATH;
 #[cfg(feature = "fault-injection")]
 use crate::fault;
 use crate::flights;
@@ -24,10 +24,9 @@ use crate::forwarded::Forwarded;
 use crate::limits::Tenures;
 use crate::policy_cache::PolicyCache;
 use crate::usage_record::Reserved;
-use crate::{access_log, history, host, limits, metrics, outbox, slots};
+use crate::{access_log, history, host, instructions, limits, metrics, outbox, slots};
 
-/// The header that chooses the provider's cluster. Only this filter may set it.
-const CLUSTER: &str = "x-reeve-cluster";
+const PER_TRY_TIMEOUT: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
 
 thread_local! {
     /// One per VM, and a VM has one thread.
@@ -63,7 +62,7 @@ enum State {
 /// A request that waits for the control plane.
 #[derive(Debug)]
 struct Asking {
-    plan: Plan,
+    chain: Chain,
     /// Size of its body, which is held back.
     size: usize,
     /// Of the call.
@@ -113,14 +112,18 @@ impl Governance {
             request::judge_body(policy, now_ms, admission, &body, random())
         });
         match judged {
-            Ok(plan) => self.go_on(history::size(plan), size, Some(0), now_ms),
+            Ok(chain) => {
+                let failed = chain.ruling().failed.iter();
+                failed.for_each(|id| metrics::rule_failed(id));
+                self.go_on(history::size(chain), size, 0, now_ms)
+            }
             Err(denial) => self.refuse(&denial),
         }
     }
 
     /// Reserves and sends, or asks for what is missing, or refuses. `asked`: how often it has asked; `None`: the
     /// control plane cannot be asked.
-    fn go_on(&mut self, plan: Plan, size: usize, asked: Option<u32>, now_ms: i64) -> Action {
+    fn go_on(&mut self, chain: Chain, size: usize, asked: Option<u32>, now_ms: i64) -> Action {
         if POLICY.with(|policy| policy.is_stale(now_ms, self.max_silence_ms)) {
             return self.refuse(&Denial::PolicyStale);
         }
@@ -131,34 +134,37 @@ impl Governance {
             of_limits: POLICY.with(PolicyCache::tenure),
             of_slots: Tenure::default(),
         };
-        if plan.reservations.iter().any(limits::is_slot) {
+        let reservations = chain.reservations();
+        if reservations.iter().any(limits::is_slot) {
             let Some(tenure) = slots::tenure() else {
                 return self.refuse(&Denial::LimitsUnavailable);
             };
             tenures.of_slots = tenure;
         }
         if asked.is_none() {
-            let percent = plan.output.reserving.emergency_percent;
-            limits::draw(tenures, &plan.reservations, percent, now_ms);
+            let percent = chain.first().output.reserving.emergency_percent;
+            limits::draw(tenures, &reservations, percent, now_ms);
         }
-        match limits::reserve_all(tenures, &plan.reservations, asked.unwrap_or(0), now_ms) {
-            Ok(taken) => match self.forward(plan, &taken, now_ms) {
+        let taken = limits::reserve_all(tenures, &reservations, asked.unwrap_or(0), now_ms);
+        drop(reservations);
+        match taken {
+            Ok(taken) => match self.forward(chain, &taken, now_ms) {
                 Ok(forwarded) => {
-                    send(forwarded.plan(), size);
+                    send(forwarded.chain(), size);
                     self.state = State::Forwarded(Box::new(forwarded));
                     Action::Continue
                 }
                 Err(denial) => self.refuse(&denial),
             },
-            Err(Refused::Short(wants)) => self.ask(plan, size, asked, wants, now_ms),
-            Err(Refused::Exceeded(index, exceeded)) => {
-                if let Some(tokens) = plan.clamp_to(index, exceeded) {
-                    let plan = clamped(plan, tokens, size);
-                    return self.go_on(plan, size, asked, now_ms);
+            Err(Refused::Short(wants)) => self.ask(chain, size, asked, wants, now_ms),
+            Err(Refused::Exceeded(index, exceeded)) => match chain.shortened(index, exceeded) {
+                Shortened::GoOn(chain) => self.go_on(chain, size, asked, now_ms),
+                Shortened::Clamp(chain, tokens) => {
+                    let chain = clamped(chain, tokens, size);
+                    self.go_on(chain, size, asked, now_ms)
                 }
-                let denial = plan.limit_denial(index, exceeded);
-                self.refuse(&denial)
-            }
+                Shortened::Refuse(denial) => self.refuse(&denial),
+            },
             Err(Refused::Unavailable) => self.refuse(&Denial::PolicyUnavailable),
         }
     }
@@ -166,7 +172,7 @@ impl Governance {
     /// Waits for what is missing.
     fn ask(
         &mut self,
-        plan: Plan,
+        chain: Chain,
         size: usize,
         asked: Option<u32>,
         wants: Vec<Want>,
@@ -175,20 +181,20 @@ impl Governance {
         let Some(times) = asked else {
             return self.refuse(&Denial::LimitsUnavailable);
         };
-        let may_go_alone = plan.output.reserving.emergency_percent > 0;
+        let may_go_alone = chain.first().output.reserving.emergency_percent > 0;
         let token = if may_go_alone && limits::is_unreachable(now_ms) {
             None
         } else {
             limits::ask(&self.policy_cluster, &wants)
         };
         let Some(token) = token else {
-            return self.go_on(plan, size, None, now_ms);
+            return self.go_on(chain, size, None, now_ms);
         };
         if times == 0 {
             metrics::waits_for_lease();
         }
         self.state = State::Asking(Box::new(Asking {
-            plan,
+            chain,
             size,
             token,
             wants,
@@ -197,48 +203,62 @@ impl Governance {
         Action::Pause
     }
 
-    /// All that the plan needs is taken.
-    fn forward(&self, plan: Plan, taken: &[Taken], now_ms: i64) -> Result<Forwarded, Denial> {
+    /// All that any attempt needs is taken.
+    fn forward(&self, chain: Chain, taken: &[Taken], now_ms: i64) -> Result<Forwarded, Denial> {
         let reserved = Reserved {
             request_id: reeve_llm::sanitise(&self.request_id),
             at_ms: now_ms,
             leases: taken.iter().map(|taken| taken.lease).collect(),
         };
-        let Some(flight) = flights::begin(&plan, &reserved) else {
-            limits::give_back(&plan.reservations, &reserved.leases);
+        let Some(flight) = flights::begin(&chain, &reserved) else {
+            limits::give_back(&chain.reservations(), &reserved.leases);
             return Err(Denial::PolicyUnavailable);
         };
-        let all = plan.reservations.iter().zip(taken);
+        let reservations = chain.reservations();
+        let all = reservations.iter().zip(taken);
         for (_, taken) in all.filter(|(reservation, _)| limits::is_slot(reservation)) {
             slots::hold(self.context_id, taken.lease.session);
         }
-        let left = plan.reservations.iter().zip(taken);
+        let left = reservations.iter().zip(taken);
         let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
-        let allowance = allowance::headers(left, self.dialect, now_ms);
-        Ok(Forwarded::new(plan, reserved, flight, allowance))
+        let left = left.collect();
+        drop(reservations);
+        Ok(Forwarded::new(chain, reserved, flight, left, self.dialect))
     }
 }
 
-/// The plan with a lower bound of its output in its body.
-fn clamped(mut plan: Plan, tokens: u64, size: usize) -> Plan {
-    let body = plan
-        .body
-        .take()
+/// The chain with a lower bound of the output in its body.
+fn clamped(mut chain: Chain, tokens: u64, size: usize) -> Chain {
+    let body = chain
+        .take_body()
         .unwrap_or_else(|| host::buffer(BufferType::HttpRequestBody, size));
-    plan.clamped(tokens, &body)
+    chain.clamped(tokens, &body)
 }
 
-/// Readies the request for its provider's cluster.
-fn send(plan: &Plan, size: usize) {
-    if let Some(body) = &plan.body {
+/// Readies the request for its provider's cluster, and for those that follow if that one fails.
+fn send(chain: &Chain, size: usize) {
+    let body = &chain.first().body;
+    instructions::write(chain, body.as_ref().map_or(size, Vec::len));
+    // From here on headers are changed, which makes Envoy look at the route anew: now it leads somewhere.
+    if let Some(body) = body {
         host::replace_buffer(BufferType::HttpRequestBody, size, body);
         host::set_request_header("content-length", body.len().to_string().as_bytes());
     }
     // Usage is read from the answer. Should it come compressed all the same, Envoy decompresses it.
     host::remove_request_header("accept-encoding");
-    access_log::forwarded(plan);
-    host::set_property(UPSTREAM_PATH, plan.upstream_path.as_bytes());
-    host::set_request_header(CLUSTER, plan.cluster.as_bytes());
+    if let Some(retry) = chain.retry() {
+        host::set_request_header("x-envoy-max-retries", retry.most.to_string().as_bytes());
+        host::set_request_header("x-envoy-retry-on", retry.on.as_bytes());
+        if !retry.statuses.is_empty() {
+            let statuses = retry.statuses.as_bytes();
+            host::set_request_header("x-envoy-retriable-status-codes", statuses);
+        }
+    }
+    if let Some(timeout_ms) = chain.per_try_timeout_ms() {
+        let timeout_ms = timeout_ms.to_string();
+        host::set_request_header(PER_TRY_TIMEOUT, timeout_ms.as_bytes());
+    }
+    access_log::forwarded(chain);
 }
 
 impl Context for Governance {
@@ -264,7 +284,7 @@ impl Context for Governance {
             limits::note_unreachable(now_ms);
         }
         let asked = answered.then_some(asking.times);
-        if self.go_on(asking.plan, asking.size, asked, now_ms) == Action::Continue {
+        if self.go_on(asking.chain, asking.size, asked, now_ms) == Action::Continue {
             host::resume_request();
         }
     }
@@ -294,7 +314,7 @@ impl HttpContext for Governance {
         for name in headers.private_names() {
             host::remove_request_header(name);
         }
-        self.state = State::AwaitingBody(admission, now_ms);
+        self.state = State::AwaitingBody(admission.with_fields(fields), now_ms);
         Action::Pause
     }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use reeve_exchange::chain::Chain;
 use reeve_exchange::request::Plan;
 use reeve_exchange::response::Settlement;
 use reeve_policy::reservation::OutputHistory;
@@ -11,9 +12,9 @@ thread_local! {
     static HISTORY: RefCell<OutputHistory> = RefCell::default();
 }
 
-/// The plan with a reservation of the size that was seen, where that is the setting.
-pub(crate) fn size(plan: Plan) -> Plan {
-    HISTORY.with_borrow(|history| plan.sized(history))
+/// The chain with reservations of the size that was seen, where that is the setting.
+pub(crate) fn size(chain: Chain) -> Chain {
+    HISTORY.with_borrow(|history| chain.sized(history))
 }
 
 /// Learns from an answer.

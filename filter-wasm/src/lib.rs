@@ -29,6 +29,7 @@ mod forwarded;
 mod governance;
 mod history;
 mod host;
+mod instructions;
 mod leadership;
 mod limits;
 mod metrics;

@@ -8,10 +8,10 @@ use prost::Message as _;
 use reeve_exchange::request::Reservation;
 use reeve_policy::lease::pools::{self, Of, Pools};
 use reeve_policy::lease::{LeaseId, Lent, Need, Pool, Refused, Taken, Tenure, Want, Worker};
-use reeve_policy::limit::Metric;
+use reeve_policy::limit::{Limit, Metric};
 use reeve_proto::v1::{LeaseAnswer, LeaseAsk, LeaseRequest, LeaseResponse, Slot};
 
-use crate::host;
+use crate::{host, shared};
 
 const SERVICE: &str = "reeve.v1.PolicySync";
 const METHOD: &str = "Lease";
@@ -156,8 +156,20 @@ pub(crate) fn withhold(limit_id: &str, lease: LeaseId) {
     host::shared_set(&key(limit_id), &pool.to_bytes());
 }
 
-/// Takes the control plane's word for what everyone else has used. Leader only.
+/// How much of a limit is used, as far as it is known here. Reads what the process holds of it, and what
+/// all others have used.
+pub(crate) fn used(tenure: Tenure, limit: &Limit, now_ms: i64) -> i64 {
+    let others = |window_start_ms| match shared::spent(&limit.id) {
+        Some((start_ms, amount)) if start_ms == window_start_ms => amount,
+        _ => 0,
+    };
+    WORKER.with_borrow(|worker| worker.used(&Shared, tenure, limit, others, now_ms))
+}
+
+/// Takes the control plane's word for what everyone else has used. Leader only. It comes before the limit
+/// has a pool, too, so it is kept apart from that as well.
 pub(crate) fn set_others(limit_id: &str, window_start_ms: i64, others: i64) {
+    shared::set_spent(limit_id, window_start_ms, others);
     pools::change(&Shared, limit_id, |pool| {
         pool.with_others(window_start_ms, others)
     });

@@ -3,13 +3,14 @@
 //!
 //! A label of a wasm metric is a part of its name; Envoy's `stats_tags` take them out again
 //! (`control-plane/src/envoy_files/observability.rs`). Every label is bounded: operations, denials and
-//! outcomes by this code, providers by the administrators. Keys and models are not labels: the
+//! outcomes by this code, providers and routing rules by the administrators. Keys and models are not labels: the
 //! control plane reports usage by them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use proxy_wasm::types::MetricType;
+use reeve_exchange::chain::Chain;
 use reeve_exchange::request::Plan;
 use reeve_exchange::response::Settlement;
 
@@ -28,6 +29,11 @@ pub(crate) fn denied(kind: &str) {
 /// Counts a request that waits for the control plane: this process holds too little of a limit.
 pub(crate) fn waits_for_lease() {
     add("reeve_lease_waits_total", 1);
+}
+
+/// Counts a routing rule that could not be evaluated.
+pub(crate) fn rule_failed(id: &str) {
+    add(&format!("reeve_routing_rule_errors_total.rule.{id}"), 1);
 }
 
 /// Counts an exchange that reached a provider and has ended.
@@ -61,6 +67,17 @@ pub(crate) fn ended(plan: &Plan, settlement: &Settlement, duration_ms: i64) {
     add(&format!("reeve_cost_nano_usd_total{labels}"), cost);
     if settlement.estimated {
         add(&format!("reeve_estimated_settlements_total{labels}"), 1);
+    }
+}
+
+/// Counts the attempts that failed before this one was made.
+pub(crate) fn failed_over(chain: &Chain, attempt: usize) {
+    for plan in chain.attempts().take(attempt) {
+        let (operation, provider) = (plan.endpoint.operation(), &plan.provider);
+        add(
+            &format!("reeve_failed_attempts_total.operation.{operation}.provider.{provider}"),
+            1,
+        );
     }
 }
 

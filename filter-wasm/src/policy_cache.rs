@@ -10,12 +10,13 @@ use std::rc::Rc;
 
 use prost::Message;
 use reeve_policy::lease::Tenure;
+use reeve_policy::limit::Limit;
 use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, VirtualKey};
 use reeve_proto::v1;
 
-use crate::host;
 use crate::shared::Version;
+use crate::{host, limits};
 
 /// See the module. One per VM.
 #[derive(Debug, Default)]
@@ -108,6 +109,10 @@ impl PolicyView for PolicyCache {
         let key = format!("models/{provider}");
         let names = decode::<v1::ModelNames, Names>(&key, &self.version.get().entry(&key)?)?;
         Some(Rc::new(names.0))
+    }
+
+    fn used(&self, limit: &Limit, now_ms: i64) -> i64 {
+        limits::used(self.tenure(), limit, now_ms)
     }
 }
 

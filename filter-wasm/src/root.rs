@@ -146,7 +146,7 @@ impl RootContext for Root {
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         match self.role {
-            Some(Role::Attempt) => Some(Box::new(Attempt)),
+            Some(Role::Attempt) => Some(Box::new(Attempt::default())),
             // Without a role nothing was configured; judging is the safe thing to do.
             Some(Role::Governance | Role::Sync) | None => {
                 // Not configured: no control plane, and none that could be heard.

@@ -5,6 +5,7 @@
 //! | `version` | [`Version`] | the leader |
 //! | `settings`, `key/…`, `owner/…`, `model/…`, `models/…` | epoch (`u64` LE), encoded message; nothing behind the epoch: removed | the leader |
 //! | `limit/<id>` | [`reeve_policy::lease::Pool`] | created by the leader, then everyone by compare-and-swap |
+//! | `spent/<id>` | start of a window, used in it by all other processes (`i64` LE) | the leader |
 //! | `usage_next`, `usage_acked` | `u64` LE: last sequence number given out, last one acknowledged | created by the leader; everyone; the leader |
 //! | `usage/<slot>` | an encoded `UsageRecord` | everyone, each its own slot |
 //! | `vm_count`, `vm/<n>`, `flight/<n>/<place>` | see `flights.rs` | created by the leader, then by each VM |
@@ -164,4 +165,23 @@ pub(crate) fn boot_id(node_id: &str, now_nanos: u64) -> String {
     let boot = format!("{now_nanos:016x}{:08x}", hash >> 32);
     host::shared_set(BOOT, boot.as_bytes());
     boot
+}
+
+/// What all other processes have used of a limit: the start of a window, and how much in it.
+pub(crate) fn spent(limit_id: &str) -> Option<(i64, i64)> {
+    let bytes = host::shared_get(&spent_key(limit_id)).0?;
+    match bytes.as_chunks::<8>().0 {
+        [start_ms, amount] => Some((i64::from_le_bytes(*start_ms), i64::from_le_bytes(*amount))),
+        _ => None,
+    }
+}
+
+/// Leader only.
+pub(crate) fn set_spent(limit_id: &str, window_start_ms: i64, amount: i64) {
+    let bytes = [window_start_ms, amount].map(i64::to_le_bytes).concat();
+    host::shared_set(&spent_key(limit_id), &bytes);
+}
+
+fn spent_key(limit_id: &str) -> String {
+    format!("spent/{limit_id}")
 }

@@ -1,7 +1,7 @@
 //! What the control plane is told about an exchange.
 
-use reeve_exchange::request::Plan;
-use reeve_exchange::response::Settlement;
+use reeve_exchange::chain::Chain;
+use reeve_exchange::response::{Outcome, Settlement};
 use reeve_llm::Usage;
 use reeve_policy::lease::LeaseId;
 use reeve_proto::v1;
@@ -20,18 +20,22 @@ pub(crate) struct Reserved {
 
 /// The record of an exchange that came to this settlement; its sequence number is still to be given.
 pub(crate) fn of(
-    plan: &Plan,
+    chain: &Chain,
     reserved: &Reserved,
     settlement: &Settlement,
     finished_at_ms: i64,
 ) -> v1::UsageRecord {
-    let charges = plan
-        .reservations
+    let plan = chain.attempt(settlement.attempt);
+    // Of a trap nobody knows which attempt was under way.
+    let concerns_all = chain.is_single() || settlement.outcome == Outcome::FilterTrap;
+    let reservations = chain.reservations();
+    let charges = reservations
         .iter()
         .zip(&reserved.leases)
-        .zip(&settlement.charges);
-    // A slot comes back: nothing of it is used.
-    let charges = charges.filter(|((reservation, _), _)| !limits::is_slot(reservation));
+        .zip(&settlement.charges)
+        .filter(|((reservation, _), _)| concerns_all || plan.takes_from(reservation))
+        // A slot comes back: nothing of it is used.
+        .filter(|((reservation, _), _)| !limits::is_slot(reservation));
     let charges = charges.map(|((reservation, lease), amount)| v1::Charge {
         limit_id: reservation.limit.id.clone(),
         window_start_ms: lease.window_start_ms,
@@ -61,6 +65,10 @@ pub(crate) fn of(
         service_tier: settlement
             .service
             .map_or_else(String::new, |service| service.as_str().to_owned()),
+        attempts: u32::try_from(settlement.attempt)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1),
+        fallback_index: plan.fallback_index,
     }
 }
 

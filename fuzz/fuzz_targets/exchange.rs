@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use libfuzzer_sys::fuzz_target;
 use reeve_exchange::head::{Admission, Admitted, judge_headers};
 use reeve_exchange::headers::Headers;
+use reeve_exchange::chain::Chain;
 use reeve_exchange::request::{Plan, judge_body};
 use reeve_exchange::{Denial, reply};
 use reeve_fuzz::input::{self, Head};
@@ -62,7 +63,7 @@ fuzz_target!(|data: &[u8]| {
             Err(denial) => return check_refusal(&denial, judged.dialect, body),
         };
         match judge_body(gateway, 0, &admission, body, DRAW) {
-            Ok(plan) => check_forwarded(&head, &admission, &plan, body),
+            Ok(chain) => check_chain(&head, &admission, &chain, body),
             Err(denial) => check_refusal(&denial, judged.dialect, body),
         }
     });
@@ -80,6 +81,24 @@ fn check_reply(reply: &reply::Reply) {
     let body: serde_json::Value = serde_json::from_slice(&reply.body).expect("it is JSON");
     if reply.status >= 400 {
         assert_eq!(body["status_code"], reply.status);
+    }
+}
+
+/// Each attempt with the body that it would get.
+fn check_chain(head: &Head<'_>, admission: &Admission, chain: &Chain, body: &[u8]) {
+    let reservations = chain.reservations();
+    for plan in chain.attempts() {
+        for own in &plan.reservations {
+            let taken = reservations.iter().find(|of| of.is_of_same_limit(own));
+            assert!(taken.is_some_and(|taken| taken.amount >= own.amount));
+        }
+        let mut plan = plan.clone();
+        if let Some(edit) = plan.edit.take() {
+            plan.body = Some(edit.apply(chain.first().body.as_deref().unwrap_or(body)));
+        } else if plan.body.is_none() {
+            plan.body.clone_from(&chain.first().body);
+        }
+        check_forwarded(head, admission, &plan, body);
     }
 }
 
@@ -128,6 +147,8 @@ fn check_forwarded(head: &Head<'_>, admission: &Admission, plan: &Plan, body: &[
     };
     let forwarded = plan.body.as_deref().unwrap_or(body);
     let replanned = judge_body(&provider, 0, &again, forwarded, DRAW).expect("it was judged");
+    assert!(replanned.is_single());
+    let replanned = replanned.into_first();
     assert_eq!(replanned.model, plan.model);
     assert_eq!(replanned.upstream_path, plan.upstream_path);
     assert_eq!(replanned.endpoint.operation(), plan.endpoint.operation());

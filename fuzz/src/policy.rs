@@ -11,6 +11,7 @@ use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::Reserving;
+use reeve_policy::retry::RetryOn;
 use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -77,6 +78,8 @@ impl Policy {
             name: name.into(),
             wire_format,
             cluster: format!("provider_{name}"),
+            retry_on: RetryOn::ALL,
+            per_try_timeout_ms: None,
         };
         Self {
             settings: Rc::new(Settings {
@@ -88,6 +91,7 @@ impl Policy {
                 ceiling: None,
                 price_overrides: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
             }),
             key: Rc::new(VirtualKey {
                 id: "key-1".into(),
@@ -100,18 +104,21 @@ impl Policy {
                 customer_id: None,
                 limits: vec![limit("key", Metric::Requests), limit("key", Metric::Cost)],
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
             }),
             team: Rc::new(Owner {
                 id: "team-1".into(),
                 name: "team".into(),
                 customer_id: Some("customer-1".into()),
                 limits: vec![limit("team", Metric::Tokens)],
+                routing_rules: Vec::new(),
             }),
             customer: Rc::new(Owner {
                 id: "customer-1".into(),
                 name: "customer".into(),
                 customer_id: None,
                 limits: vec![limit("customer", Metric::Cost)],
+                routing_rules: Vec::new(),
             }),
             model: Rc::new(Model {
                 price: Some(Rc::new(
@@ -181,5 +188,9 @@ impl PolicyView for Policy {
 
     fn models(&self, provider: &str) -> Option<Rc<Vec<String>>> {
         (provider == "openai").then(|| Rc::new(OPENAI_MODELS.map(Into::into).into()))
+    }
+
+    fn used(&self, _: &Limit, _: i64) -> i64 {
+        0
     }
 }

@@ -6,7 +6,10 @@
 //! no `From`: its model lists are compiled on the way in and cannot be read back, so the control
 //! plane writes the message from the lists as the administrator wrote them.
 
+mod conditions;
+mod periods;
 mod prices;
+mod routing_rules;
 
 use std::rc::Rc;
 
@@ -14,9 +17,11 @@ use reeve_policy::access::{ModelList, ModelListError};
 use reeve_policy::calendar::{Alignment, Boundaries, Calendar};
 use reeve_policy::limit::{Limit, Metric, Override};
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
-use reeve_policy::period::{Period, PeriodError, Unit, Window};
+use reeve_policy::pattern::PatternError;
+use reeve_policy::period::{PeriodError, Window};
 use reeve_policy::required_headers::{RequiredHeader, RequiredHeaderError};
 use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
+use reeve_policy::retry::RetryClass;
 use reeve_policy::view::{Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 
@@ -59,6 +64,18 @@ pub enum Problem {
     /// Not a header to require.
     #[error(transparent)]
     RequiredHeader(RequiredHeaderError),
+    /// Not a pattern.
+    #[error(transparent)]
+    Pattern(PatternError),
+    /// More than there may be.
+    #[error("has more than {0}")]
+    TooMany(usize),
+    /// A word that has no meaning there.
+    #[error("has an unknown word")]
+    Word,
+    /// Nodes that do not make up one condition.
+    #[error("is not one whole condition")]
+    Incomplete,
 }
 
 impl ConvertError {
@@ -145,6 +162,7 @@ impl TryFrom<v1::Settings> for Settings {
                 emergency_percent: message.emergency_percent,
             },
             model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
+            routing_rules: all("routing_rules", message.routing_rules)?,
         })
     }
 }
@@ -174,6 +192,7 @@ impl v1::Settings {
             model_limits: model_limits
                 .map(|limits| v1::ModelLimits::at(limits, now_ms))
                 .collect(),
+            routing_rules: settings.routing_rules.iter().map(Into::into).collect(),
         }
     }
 }
@@ -225,7 +244,35 @@ impl TryFrom<v1::Provider> for Provider {
             name: present("name", message.name)?,
             wire_format,
             cluster: present("cluster", message.cluster)?,
+            retry_on: message
+                .retry_on
+                .into_iter()
+                .map(retry_class)
+                .collect::<Result<_, _>>()?,
+            per_try_timeout_ms: message.per_try_timeout_ms,
         })
+    }
+}
+
+fn retry_class(number: i32) -> Result<RetryClass, ConvertError> {
+    match v1::RetryClass::try_from(number) {
+        Ok(v1::RetryClass::ConnectFailure) => Ok(RetryClass::ConnectFailure),
+        Ok(v1::RetryClass::ServerError) => Ok(RetryClass::ServerError),
+        Ok(v1::RetryClass::RateLimited) => Ok(RetryClass::RateLimited),
+        Ok(v1::RetryClass::Timeout) => Ok(RetryClass::Timeout),
+        Ok(v1::RetryClass::Unspecified) => Err(ConvertError::new("retry_on", Problem::Missing)),
+        Err(prost::UnknownEnumValue(value)) => {
+            Err(ConvertError::new("retry_on", Problem::Unknown(value)))
+        }
+    }
+}
+
+const fn retry_class_of(class: RetryClass) -> v1::RetryClass {
+    match class {
+        RetryClass::ConnectFailure => v1::RetryClass::ConnectFailure,
+        RetryClass::ServerError => v1::RetryClass::ServerError,
+        RetryClass::RateLimited => v1::RetryClass::RateLimited,
+        RetryClass::Timeout => v1::RetryClass::Timeout,
     }
 }
 
@@ -242,6 +289,12 @@ impl From<&Provider> for v1::Provider {
             name: provider.name.clone(),
             wire_format: wire_format.into(),
             cluster: provider.cluster.clone(),
+            retry_on: provider
+                .retry_on
+                .classes()
+                .map(|class| retry_class_of(class).into())
+                .collect(),
+            per_try_timeout_ms: provider.per_try_timeout_ms,
         }
     }
 }
@@ -261,6 +314,7 @@ impl TryFrom<v1::VirtualKey> for VirtualKey {
             customer_id: optional(message.customer_id),
             limits: all("limits", message.limits)?,
             model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
+            routing_rules: all("routing_rules", message.routing_rules)?,
         })
     }
 }
@@ -294,6 +348,7 @@ impl TryFrom<v1::Owner> for Owner {
             name: message.name,
             customer_id: optional(message.customer_id),
             limits: all("limits", message.limits)?,
+            routing_rules: all("routing_rules", message.routing_rules)?,
         })
     }
 }
@@ -307,6 +362,7 @@ impl v1::Owner {
             name: owner.name.clone(),
             customer_id: owner.customer_id.clone().unwrap_or_default(),
             limits: limits.map(|limit| v1::Limit::at(limit, now_ms)).collect(),
+            routing_rules: owner.routing_rules.iter().map(Into::into).collect(),
         }
     }
 }
@@ -315,18 +371,7 @@ impl TryFrom<v1::Limit> for Limit {
     type Error = ConvertError;
 
     fn try_from(message: v1::Limit) -> Result<Self, ConvertError> {
-        let metric = match v1::Metric::try_from(message.metric) {
-            Ok(v1::Metric::Cost) => Metric::Cost,
-            Ok(v1::Metric::Requests) => Metric::Requests,
-            Ok(v1::Metric::Tokens) => Metric::Tokens,
-            Ok(v1::Metric::InFlight) => Metric::InFlight,
-            Ok(v1::Metric::Unspecified) => {
-                return Err(ConvertError::new("metric", Problem::Missing));
-            }
-            Err(prost::UnknownEnumValue(value)) => {
-                return Err(ConvertError::new("metric", Problem::Unknown(value)));
-            }
-        };
+        let metric = metric(message.metric)?;
         let period = message
             .period
             .ok_or_else(|| ConvertError::new("period", Problem::Missing))?;
@@ -383,6 +428,30 @@ impl From<Override> for v1::LimitOverride {
     }
 }
 
+fn metric(message: i32) -> Result<Metric, ConvertError> {
+    match v1::Metric::try_from(message) {
+        Ok(v1::Metric::Cost) => Ok(Metric::Cost),
+        Ok(v1::Metric::Requests) => Ok(Metric::Requests),
+        Ok(v1::Metric::Tokens) => Ok(Metric::Tokens),
+        Ok(v1::Metric::InFlight) => Ok(Metric::InFlight),
+        Ok(v1::Metric::Unspecified) => Err(ConvertError::new("metric", Problem::Missing)),
+        Err(prost::UnknownEnumValue(value)) => {
+            Err(ConvertError::new("metric", Problem::Unknown(value)))
+        }
+    }
+}
+
+impl From<Metric> for v1::Metric {
+    fn from(metric: Metric) -> Self {
+        match metric {
+            Metric::Cost => Self::Cost,
+            Metric::Requests => Self::Requests,
+            Metric::Tokens => Self::Tokens,
+            Metric::InFlight => Self::InFlight,
+        }
+    }
+}
+
 fn alignment(
     calendar_aligned: bool,
     quarter_start_month: u32,
@@ -418,12 +487,6 @@ impl v1::Limit {
     /// The message for a filter that reads it at about this time.
     pub fn at(limit: &Limit, now_ms: i64) -> Self {
         let limit = limit.known_at(now_ms);
-        let metric = match limit.metric {
-            Metric::Cost => v1::Metric::Cost,
-            Metric::Requests => v1::Metric::Requests,
-            Metric::Tokens => v1::Metric::Tokens,
-            Metric::InFlight => v1::Metric::InFlight,
-        };
         let (quarter_start_month, boundaries_ms) = match &limit.alignment {
             Alignment::Rolling => (0, Vec::new()),
             Alignment::Calendar(calendar) => (calendar.quarter_start_month.into(), Vec::new()),
@@ -431,7 +494,7 @@ impl v1::Limit {
         };
         Self {
             id: limit.id,
-            metric: metric.into(),
+            metric: v1::Metric::from(limit.metric).into(),
             max: limit.max,
             period: Some(limit.period.into()),
             anchor_ms: limit.anchor_ms,
@@ -442,52 +505,6 @@ impl v1::Limit {
                 .open
                 .map(|Window { start_ms, end_ms }| v1::Window { start_ms, end_ms }),
             raised_by: limit.raised_by.map(v1::LimitOverride::from),
-        }
-    }
-}
-
-impl TryFrom<v1::Period> for Period {
-    type Error = ConvertError;
-
-    fn try_from(message: v1::Period) -> Result<Self, ConvertError> {
-        let unit = match v1::PeriodUnit::try_from(message.unit) {
-            Ok(v1::PeriodUnit::Second) => Unit::Second,
-            Ok(v1::PeriodUnit::Minute) => Unit::Minute,
-            Ok(v1::PeriodUnit::Hour) => Unit::Hour,
-            Ok(v1::PeriodUnit::Day) => Unit::Day,
-            Ok(v1::PeriodUnit::Week) => Unit::Week,
-            Ok(v1::PeriodUnit::Month) => Unit::Month,
-            Ok(v1::PeriodUnit::Quarter) => Unit::Quarter,
-            Ok(v1::PeriodUnit::Year) => Unit::Year,
-            Ok(v1::PeriodUnit::Never) => Unit::Never,
-            Ok(v1::PeriodUnit::Unspecified) => {
-                return Err(ConvertError::new("period.unit", Problem::Missing));
-            }
-            Err(prost::UnknownEnumValue(value)) => {
-                return Err(ConvertError::new("period.unit", Problem::Unknown(value)));
-            }
-        };
-        Self::new(message.count, unit)
-            .map_err(|error| ConvertError::new("period", Problem::Period(error)))
-    }
-}
-
-impl From<Period> for v1::Period {
-    fn from(period: Period) -> Self {
-        let unit = match period.unit() {
-            Unit::Second => v1::PeriodUnit::Second,
-            Unit::Minute => v1::PeriodUnit::Minute,
-            Unit::Hour => v1::PeriodUnit::Hour,
-            Unit::Day => v1::PeriodUnit::Day,
-            Unit::Week => v1::PeriodUnit::Week,
-            Unit::Month => v1::PeriodUnit::Month,
-            Unit::Quarter => v1::PeriodUnit::Quarter,
-            Unit::Year => v1::PeriodUnit::Year,
-            Unit::Never => v1::PeriodUnit::Never,
-        };
-        Self {
-            count: period.count(),
-            unit: unit.into(),
         }
     }
 }

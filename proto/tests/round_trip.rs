@@ -18,6 +18,7 @@ use reeve_policy::price_list::{Card, PriceList, Service};
 use reeve_policy::price_override::{Models, PriceOverride};
 use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::{Reserving, Sizing, WhenShort};
+use reeve_policy::retry::RetryClass;
 use reeve_policy::view::{Model, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{Owner, ProviderConfig, VirtualKey};
 use reeve_proto::v1;
@@ -97,8 +98,11 @@ prop_compose! {
             Just(WireFormat::Bedrock), Just(WireFormat::Cohere),
         ],
         cluster in "[a-z_]{1,8}",
+        retry_on in proptest::sample::subsequence(RetryClass::ALL.to_vec(), 0..=4),
+        per_try_timeout_ms in proptest::option::of(1_u32..),
     ) -> Provider {
-        Provider { name, wire_format, cluster }
+        let retry_on = retry_on.into_iter().collect();
+        Provider { name, wire_format, cluster, retry_on, per_try_timeout_ms }
     }
 }
 
@@ -130,6 +134,7 @@ proptest! {
                 Rc::new(PriceList { version, ..Price::uniform(input, output).into() })
             }),
             model_limits: ModelLimitsTable::new(vec![model_limits]),
+            routing_rules: Vec::new(),
         };
         let received = over_the_wire(&v1::Settings::at(&sent, 0));
         prop_assert_eq!(Settings::try_from(received), Ok(sent));
@@ -142,7 +147,7 @@ proptest! {
         customer_id in option::of("[a-z]{1,8}"),
         limits in vec(any_limit(), 0..4),
     ) {
-        let sent = Owner { id, name, customer_id, limits };
+        let sent = Owner { id, name, customer_id, limits, routing_rules: Vec::new() };
         let received = over_the_wire(&v1::Owner::at(&sent, 0));
         prop_assert_eq!(Owner::try_from(received), Ok(sent));
     }
@@ -213,6 +218,7 @@ fn key() -> v1::VirtualKey {
         customer_id: String::new(),
         limits: vec![limit()],
         model_limits: Vec::new(),
+        routing_rules: Vec::new(),
     }
 }
 
@@ -316,6 +322,8 @@ fn a_provider_whose_wire_format_is_unknown_is_refused() {
             name: "x".into(),
             wire_format,
             cluster: "provider_x".into(),
+            retry_on: Vec::new(),
+            per_try_timeout_ms: None,
         })
         .map_err(|error| error.to_string())
     };

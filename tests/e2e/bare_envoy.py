@@ -31,7 +31,6 @@ def without_hardening(bootstrap: Json) -> None:
     }
     del manager["early_header_mutation_extensions"]
     del manager["internal_address_config"]
-    del manager["route_config"]["internal_only_headers"]
     manager["route_config"]["virtual_hosts"][0]["domains"] = ["*"]
     manager["common_http_protocol_options"]["headers_with_underscores_action"] = "ALLOW"
     manager["http_protocol_options"] = {"allow_absolute_url": True, "enable_trailers": True}

@@ -177,9 +177,19 @@ class Stack:
         text = (self.data / "envoy" / "bootstrap.json").read_text()
         if self.edit_bootstrap is not None:
             bootstrap = json.loads(text)
+            self.inline_routes(bootstrap)
             self.edit_bootstrap(bootstrap)
             text = json.dumps(bootstrap)
         self._bootstrap.write_text(text)
+
+    def inline_routes(self, bootstrap: dict[str, Any]) -> None:
+        """Routes are a file of their own; here they can be edited with the rest."""
+        (routes,) = json.loads((self.data / "envoy" / "routes.json").read_text())["resources"]
+        del routes["@type"]
+        for listener in bootstrap["static_resources"]["listeners"]:
+            manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+            del manager["rds"]
+            manager["route_config"] = routes
 
     def await_policy(self, within: float = 10.0) -> None:
         """The filter has policy: it judges requests instead of refusing them all."""

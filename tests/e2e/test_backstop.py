@@ -1,8 +1,8 @@
 """A filter that is missing, bypassed or not believed: no provider is reached all the same.
 
-Three locks hold, each without the others: Envoy removes the header that chooses a provider from what
-callers send, twice; and in the provider's cluster the `attempt` filter turns away what nobody has
-judged, before the provider's key is added.
+Two locks hold, each without the other: Envoy finds a provider only by what the filter has written into
+filter state, which no caller can; and in the provider's cluster the `attempt` filter turns away what nobody
+has judged, before the provider's key is added.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from recorder import RecordingStack
 from waiting import eventually
 
 BODY = json.dumps(chat_body("gpt-4o")).encode()
-CLUSTERS = (b"provider_openai", b"provider_anthropic")
 
 
 def configured_away(manager: Json) -> None:
@@ -35,22 +34,22 @@ def switched_off(manager: Json) -> None:
     providers["typed_per_filter_config"] = admin_api["typed_per_filter_config"]
 
 
-def first_lock_open(manager: Json) -> None:
+def headers_let_through(manager: Json) -> None:
+    """And Envoy takes what callers say of attempts and clusters."""
     configured_away(manager)
     del manager["early_header_mutation_extensions"]
 
 
-def second_lock_open(manager: Json) -> None:
-    configured_away(manager)
-    del manager["route_config"]["internal_only_headers"]
+def first_lock_open(manager: Json) -> None:
+    """And the route leads to a provider whatever the filter says."""
+    headers_let_through(manager)
+    *_, providers = routes(manager)
+    del providers["route"]["inline_cluster_specifier_plugin"]
+    providers["route"]["cluster"] = "provider_openai"
+    manager["route_config"]["validate_clusters"] = False
 
 
-def both_open(manager: Json) -> None:
-    first_lock_open(manager)
-    del manager["route_config"]["internal_only_headers"]
-
-
-EDITS = (configured_away, switched_off, first_lock_open, second_lock_open, both_open)
+EDITS = (configured_away, switched_off, headers_let_through, first_lock_open)
 
 
 def routes(manager: Json) -> list[Json]:
@@ -60,7 +59,11 @@ def routes(manager: Json) -> list[Json]:
 
 def assert_no_provider_is_reached(stack: RecordingStack, port: int, how: str) -> None:
     key = (b"x-bf-vk", b"sk-bf-" + b"a" * 50)
-    more = [(b"x-envoy-internal", b"true"), (b"x-forwarded-for", b"127.0.0.1")]
+    more = [
+        (b"x-envoy-internal", b"true"),
+        (b"x-forwarded-for", b"127.0.0.1"),
+        (b"x-envoy-attempt-count", b"1"),
+    ]
     for cluster in (b"provider_openai", b"provider_anthropic"):
         for name in (b"x-reeve-cluster", b"X-Reeve-Cluster", b"x-Reeve-cluster "):
             for headers in (
@@ -139,7 +142,7 @@ def test_a_filter_that_fails_open_reaches_no_provider(new_stack) -> None:
         return all(answer is not None and answer.status == 503 for answer in judged)
 
     eventually(passed_by, 10, "a trap in each worker")
-    eventually(lambda: "cluster_not_found" in stack.envoy.text(), 5, "requests past the filter")
+    eventually(lambda: "no_healthy_upstream" in stack.envoy.text(), 5, "requests past the filter")
     assert_no_provider_is_reached(stack, stack.port, "failed open")
 
 

@@ -18,6 +18,7 @@ def assert_envoy_accepts(bootstrap: Json, stack: Stack, name: str) -> None:
     for cluster in clusters:
         # Envoy validates what it is given at once, not what it would fetch.
         del cluster["@type"]
+    stack.inline_routes(bootstrap)
     del bootstrap["dynamic_resources"]
     bootstrap["static_resources"]["clusters"] += clusters
     file = stack.directory / f"{name}.json"

@@ -363,7 +363,7 @@ def impatient(bootstrap: Json) -> None:
     (provider,) = [
         route["route"]
         for route in manager["route_config"]["virtual_hosts"][0]["routes"]
-        if "cluster_header" in route["route"]
+        if "retry_policy" in route["route"]
     ]
     provider["idle_timeout"] = "0.5s"
 

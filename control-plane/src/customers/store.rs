@@ -6,6 +6,7 @@ use super::Customer;
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
 use crate::limits::{self, OwnerCalendar};
+use crate::routing_rules::{self, ScopeKind};
 
 /// Why a customer was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +121,7 @@ pub async fn update(tx: &mut Tx, customer: &Customer) -> Result<(), Refused> {
 /// Deletes a customer; what was used stays on record. False: there was none.
 pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool, db::Error> {
     limits::store::delete(tx, Level::Customer, id).await?;
+    routing_rules::store::delete_of(tx, ScopeKind::Customer, id).await?;
     let deleted = tx
         .query("DELETE FROM customers WHERE id = $1")
         .bind(id)

@@ -1,6 +1,8 @@
 use serde_json::{Map, Value, json};
 
-use super::{CONTROL_PLANE_GRPC, CONTROL_PLANE_HTTP, Gateway, Host, Origin, Provider, SECRETS_DIR};
+use super::{
+    CONTROL_PLANE_GRPC, CONTROL_PLANE_HTTP, Gateway, Host, NOBODY, Origin, Provider, SECRETS_DIR,
+};
 use super::{Credential, cluster_name, plugin, secret};
 
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -24,7 +26,7 @@ pub(super) fn clusters(gateway: &Gateway, providers: &[Provider]) -> Value {
     json!({"resources": resources})
 }
 
-/// The control plane's two clusters, for the bootstrap.
+/// The control plane's two clusters, and the one that is nobody's, for the bootstrap.
 pub(super) fn control_plane(gateway: &Gateway) -> Vec<Value> {
     let local = |name: &str, port: u16, protocol: Value| {
         json!({
@@ -54,6 +56,7 @@ pub(super) fn control_plane(gateway: &Gateway) -> Vec<Value> {
                 "connection_keepalive": {"interval": "5s", "timeout": "2s"},
             }}),
         ),
+        json!({"name": NOBODY, "type": "STATIC", "connect_timeout": "1s"}),
     ]
 }
 
@@ -95,6 +98,8 @@ fn provider_cluster(gateway: &Gateway, provider: &Provider) -> Map<String, Value
             "max_connections": MAX_AT_ONCE,
             "max_pending_requests": MAX_AT_ONCE,
             "max_requests": MAX_AT_ONCE,
+            // Envoy's default is 3: when a provider is down, all of its requests go on to another.
+            "max_retries": MAX_AT_ONCE,
         }]}),
     );
     set(

@@ -1,5 +1,5 @@
-//! The files that configure Envoy: its bootstrap, the clusters of the providers (CDS) and their
-//! keys (SDS).
+//! The files that configure Envoy: its bootstrap, the clusters of the providers (CDS), the routes to them
+//! (RDS) and their keys (SDS).
 //!
 //! [`render`] is pure: what the control plane knows goes in, the files' texts come out.
 //! [`write`] puts them into a directory that Envoy watches. `envoy/README.md` says why each field
@@ -14,6 +14,7 @@ mod listener;
 mod local_reply;
 mod observability;
 mod plugin;
+mod route;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -31,11 +32,12 @@ use crate::secrets::Secret;
 pub const CONTROL_PLANE_HTTP: &str = "control_plane_http";
 /// Name of the cluster of the control plane's policy stream.
 pub const CONTROL_PLANE_GRPC: &str = "control_plane_grpc";
-/// The request header in which the governance filter names the cluster it chose.
-pub const CLUSTER_HEADER: &str = "x-reeve-cluster";
+/// Name of a cluster without endpoints, where a request goes that the governance filter sends nowhere.
+pub const NOBODY: &str = "reeve_nobody";
 
 const BOOTSTRAP_FILE: &str = "bootstrap.json";
 const CLUSTERS_FILE: &str = "clusters.json";
+const ROUTES_FILE: &str = "routes.json";
 const SECRETS_DIR: &str = "secrets";
 
 /// Everything that the files are made of.
@@ -118,6 +120,7 @@ pub struct Credential {
 pub struct Files {
     pub bootstrap: String,
     pub clusters: String,
+    pub routes: String,
     /// File name (in the secrets directory) to content.
     pub secrets: BTreeMap<String, Secret>,
 }
@@ -133,6 +136,7 @@ pub fn render(input: &Input) -> Files {
     Files {
         bootstrap: text(&bootstrap::bootstrap(gateway)),
         clusters: text(&cluster::clusters(gateway, &input.providers)),
+        routes: text(&route::routes(gateway, &input.providers)),
         secrets: input.providers.iter().filter_map(secret::file).collect(),
     }
 }

@@ -16,12 +16,15 @@ pub(super) fn access_log() -> Value {
         "gen_ai.usage.input_tokens",
         "gen_ai.usage.output_tokens",
         "gen_ai.usage.reasoning.output_tokens",
+        "reeve.attempts",
         "reeve.cost_usd",
         "reeve.customer.id",
         "reeve.denied",
         "reeve.endpoint",
         "reeve.estimated",
+        "reeve.fallback_index",
         "reeve.outcome",
+        "reeve.routing_rule.id",
         "reeve.team.id",
         "reeve.virtual_key.id",
     ];
@@ -62,6 +65,7 @@ pub(super) fn stats_config() -> Value {
         ("gen_ai_token_type", "token_type"),
         ("outcome", "outcome"),
         ("error_type", "error_type"),
+        ("reeve_routing_rule_id", "rule"),
     ];
     let tags: Vec<Value> = LABELS
         .iter()

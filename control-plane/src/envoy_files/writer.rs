@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{BOOTSTRAP_FILE, CLUSTERS_FILE, Files, SECRETS_DIR};
+use super::{BOOTSTRAP_FILE, CLUSTERS_FILE, Files, ROUTES_FILE, SECRETS_DIR};
 
 /// What a write changed on disk: file names within the directory.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct WriteError {
 /// Brings `dir` to the state `files`. Running it twice writes nothing the second time.
 ///
 /// Each file is replaced whole, by a rename, which is also what Envoy watches for. The order is
-/// what keeps Envoy consistent while it reads along: keys before the clusters that use them, and
-/// keys that nobody uses any more last. Calls must not overlap.
+/// what keeps Envoy consistent while it reads along: keys before the clusters that use them, these before
+/// the routes to them, and keys that nobody uses any more last. Calls must not overlap.
 ///
 /// # Errors
 /// The first file or directory that could not be written. What was written before it stays, and
@@ -39,6 +39,7 @@ pub fn write(dir: &Path, files: &Files) -> Result<Written, WriteError> {
         replace(&secrets, name, content.expose(), &mut written)?;
     }
     replace(dir, CLUSTERS_FILE, &files.clusters, &mut written)?;
+    replace(dir, ROUTES_FILE, &files.routes, &mut written)?;
     replace(dir, BOOTSTRAP_FILE, &files.bootstrap, &mut written)?;
     remove_others(
         &secrets,
@@ -130,6 +131,7 @@ mod tests {
         Files {
             bootstrap: "bootstrap".into(),
             clusters: clusters.into(),
+            routes: "routes".into(),
             secrets,
         }
     }
@@ -147,7 +149,12 @@ mod tests {
         write(&dir, &files("c", &[("openai-1.json", "key")])).unwrap();
         assert_eq!(mode(&dir), 0o700);
         assert_eq!(mode(&dir.join("secrets")), 0o700);
-        for file in ["bootstrap.json", "clusters.json", "secrets/openai-1.json"] {
+        for file in [
+            "bootstrap.json",
+            "clusters.json",
+            "routes.json",
+            "secrets/openai-1.json",
+        ] {
             assert_eq!(mode(&dir.join(file)), 0o600, "{file}");
         }
     }
@@ -158,7 +165,13 @@ mod tests {
         let first = write(dir.path(), &files("c", &[("a.json", "1"), ("b.json", "2")])).unwrap();
         assert_eq!(
             first.replaced,
-            ["a.json", "b.json", "clusters.json", "bootstrap.json"]
+            [
+                "a.json",
+                "b.json",
+                "clusters.json",
+                "routes.json",
+                "bootstrap.json"
+            ]
         );
         let second = write(dir.path(), &files("d", &[("b.json", "2")])).unwrap();
         assert_eq!(second.replaced, ["clusters.json"]);

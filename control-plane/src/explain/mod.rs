@@ -7,20 +7,26 @@
 //! usage reports are backed up.
 
 pub mod routes;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 use reeve_exchange::Denial;
+use reeve_exchange::chain::{Chain, LeftOut, Reason, lacking, most_of_each};
 use reeve_exchange::head::{Admitted, Judged, judge_headers};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::Reply;
-use reeve_exchange::request::{Plan, Reservation, judge_body};
+use reeve_exchange::request::{Plan, Reservation, judge_body_watched};
 use reeve_llm::WireFormat;
 use reeve_policy::limit::Exceeded;
 use reeve_policy::price::Price;
+use reeve_policy::routing_rules::Looked;
+use reeve_policy::virtual_key::Owner;
 
 use crate::limits::Use;
+use crate::limits::store::Usage;
 use crate::policy_sync::view::View;
+use rules::Seen;
 
 /// A request that nobody has sent.
 #[derive(Debug)]
@@ -113,6 +119,8 @@ impl Step {
 pub struct Verdict {
     pub dialect: WireFormat,
     pub outcome: Outcome,
+    /// Routing rules that looked at it, in order.
+    pub rules: Vec<Seen>,
 }
 
 /// What comes of a request.
@@ -126,11 +134,21 @@ pub enum Outcome {
     Planned(Box<Planned>),
 }
 
-/// A plan, as far as it is told.
+/// What is planned, as far as it is told.
 #[derive(Debug)]
 pub struct Planned {
     pub endpoint: &'static str,
     pub key: Option<Key>,
+    /// In order; one at least.
+    pub attempts: Vec<Attempt>,
+    pub left_out: Vec<LeftOut>,
+    pub routing_rule_id: Option<String>,
+}
+
+/// One attempt.
+#[derive(Debug)]
+pub struct Attempt {
+    pub fallback_index: u32,
     pub provider_config_id: Option<String>,
     pub provider: String,
     pub model: String,
@@ -165,41 +183,101 @@ pub fn judge(view: View<'_>, request: &Request, now_ms: i64, draw: u64) -> Verdi
     let headers = Headers::new(&request.headers);
     let (method, path) = (request.method.as_bytes(), request.path.as_bytes());
     let Judged { dialect, verdict } = judge_headers(&view, now_ms, method, path, headers);
+    let mut rules = Vec::new();
     let outcome = match verdict {
         Err(denial) => Outcome::Denied(Step::of(&denial, false), denial),
         Ok(Admitted::Answered(reply)) => Outcome::Answered(reply),
         Ok(Admitted::AwaitsBody(admission)) => {
-            match judge_body(&view, now_ms, &admission, &request.body, draw) {
+            let admission = admission.with_fields(request.headers.clone());
+            let mut look = |looked: Looked<'_>| rules.push(Seen::from(looked));
+            let body = &request.body;
+            match judge_body_watched(&view, now_ms, &admission, body, draw, &mut look) {
                 Err(denial) => Outcome::Denied(Step::of(&denial, true), denial),
-                Ok(plan) => Outcome::Planned(Box::new(planned(plan))),
+                Ok(chain) => Outcome::Planned(Box::new(planned(&chain))),
             }
         }
     };
-    Verdict { dialect, outcome }
+    Verdict {
+        dialect,
+        outcome,
+        rules,
+    }
 }
 
-fn planned(plan: Plan) -> Planned {
-    let owner_id = |owner: Option<std::rc::Rc<reeve_policy::virtual_key::Owner>>| {
-        owner.map(|owner| owner.id.clone())
-    };
+fn planned(chain: &Chain) -> Planned {
+    let first = chain.first();
+    let id = |owner: &Option<std::rc::Rc<Owner>>| owner.as_ref().map(|owner| owner.id.clone());
     Planned {
-        endpoint: plan.endpoint.name(),
-        key: plan.key.map(|key| Key {
+        endpoint: first.endpoint.name(),
+        key: first.key.as_ref().map(|key| Key {
             id: key.id.clone(),
             name: key.name.clone(),
-            team_id: owner_id(plan.team),
-            customer_id: owner_id(plan.customer),
+            team_id: id(&first.team),
+            customer_id: id(&first.customer),
         }),
-        provider_config_id: plan.provider_config_id,
-        provider: plan.provider,
-        model: plan.model,
-        upstream_path: plan.upstream_path,
+        attempts: chain.attempts().map(attempt).collect(),
+        left_out: chain.left_out().to_vec(),
+        routing_rule_id: chain.ruling().rule_id.clone(),
+    }
+}
+
+fn attempt(plan: &Plan) -> Attempt {
+    Attempt {
+        fallback_index: plan.fallback_index,
+        provider_config_id: plan.provider_config_id.clone(),
+        provider: plan.provider.clone(),
+        model: plan.model.clone(),
+        upstream_path: plan.upstream_path.clone(),
         // What the reservation was made by: the dearest that may be charged.
-        price: plan.price.map(|pricing| pricing.dearest),
+        price: plan.price.as_ref().map(|pricing| pricing.dearest),
         cost_bound_nanos: plan.cost_bound.get(),
         input_bound: plan.input_bound,
-        rewrites_body: plan.body.is_some(),
-        reservations: plan.reservations,
+        rewrites_body: plan.body.is_some() || plan.edit.is_some(),
+        reservations: plan.reservations.clone(),
+    }
+}
+
+impl Planned {
+    /// What is taken of each limit.
+    pub fn reservations(&self) -> Vec<Reservation> {
+        let attempts = self.attempts.iter();
+        most_of_each(attempts.map(|attempt| attempt.reservations.as_slice()))
+    }
+
+    /// Leaves out the attempts for which a limit has no room, as the filter does. Gives the denial of the
+    /// first choice when none is left.
+    pub fn leave_out_what_has_no_room(&mut self, usage: &Usage, now_ms: i64) -> Result<(), Denial> {
+        let mut first_denial = None;
+        loop {
+            let reservations = self.reservations();
+            let is_full = |of: &&Reservation| room(of, usage.of(&of.limit.id), now_ms) == Room::No;
+            let Some(short) = reservations.iter().find(is_full) else {
+                return Ok(());
+            };
+            let mut kept = Vec::new();
+            let is_first_choice = first_denial.is_none();
+            for (place, attempt) in std::mem::take(&mut self.attempts).into_iter().enumerate() {
+                let Some(own) = lacking(&attempt.reservations, short) else {
+                    kept.push(attempt);
+                    continue;
+                };
+                let denial = refuse(own, usage.of(&own.limit.id), now_ms);
+                if place == 0 && is_first_choice {
+                    first_denial = Some(denial.clone());
+                }
+                self.left_out.push(LeftOut {
+                    provider: attempt.provider,
+                    model: attempt.model,
+                    reason: Reason::NoRoom(denial),
+                });
+            }
+            self.attempts = kept;
+            if self.attempts.is_empty() {
+                let told = first_denial
+                    .unwrap_or_else(|| refuse(short, usage.of(&short.limit.id), now_ms));
+                return Err(told);
+            }
+        }
     }
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use reeve_exchange::Denial;
+use reeve_exchange::chain::{LeftOut, MAX_ATTEMPTS, Reason};
 use reeve_exchange::credentials;
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply;
+use reeve_exchange::request::Reservation;
 use reeve_llm::WireFormat;
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::money::Nanos;
@@ -17,7 +19,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Outcome, Planned, Request, Room, Step, Verdict, judge, refuse, room};
+use super::rules::RuleView;
+use super::{Attempt, Outcome, Planned, Request, Room, Step, Verdict, judge, room};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::error::{Error, Problem};
@@ -28,6 +31,7 @@ use crate::invalid::Invalid;
 use crate::limits;
 use crate::limits::LimitUsage;
 use crate::limits::store::Usage;
+use crate::policy_sync::view::Used;
 use crate::virtual_keys::KeyValue;
 
 /// The route of explanations.
@@ -78,9 +82,15 @@ struct View {
     steps: Vec<StepView>,
     /// Who asks; null: nobody, or the request did not get so far.
     virtual_key: Option<KeyView>,
-    /// Where it would go; null: it did not get so far.
+    /// The routing rules that looked at it, in order.
+    routing_rules: Vec<RuleView>,
+    /// Where it would go first; null: it did not get so far, or nowhere.
     plan: Option<PlanView>,
-    /// Every limit that applies, widest first.
+    /// Who would be asked, one after another if they fail.
+    attempts: Vec<AttemptView>,
+    /// Who would not be asked, and why.
+    left_out: Vec<LeftOutView>,
+    /// Every limit that applies to one of the providers that may be asked, widest first.
     limits: Vec<LimitView>,
     /// What the caller would get.
     denial: Option<DenialView>,
@@ -119,6 +129,8 @@ struct PlanView {
     provider_config_id: Option<String>,
     /// Below the provider's base URL.
     upstream_path: String,
+    /// The routing rule that chose them; null: none did.
+    routing_rule_id: Option<String>,
     /// The provider gets another body than the caller's: its model's name, or a wish for usage.
     rewrites_body: bool,
     /// US dollars for a million tokens of ordinary input and output; null: it costs nothing.
@@ -128,6 +140,30 @@ struct PlanView {
     /// The most that it can cost, US dollars: what is reserved of every budget.
     #[schema(value_type = f64)]
     most_cost: Number,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainAttempt)]
+struct AttemptView {
+    provider: String,
+    model: String,
+    provider_config_id: Option<String>,
+    /// Its place among all that were thought of: 0 is the first choice.
+    fallback_index: u32,
+    /// The most that it can cost, US dollars.
+    #[schema(value_type = f64)]
+    most_cost: Number,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplainLeftOut)]
+struct LeftOutView {
+    provider: String,
+    model: String,
+    /// The type of the denial of a request for it alone, or `no_weight`, `named_twice` or
+    /// `too_many_attempts`.
+    r#type: &'static str,
+    reason: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -188,20 +224,42 @@ async fn explain(
     let stand_in = KeyValue::generate(&app.random)?;
     let key_id = asked.virtual_key_id.clone();
     let request = request(asked, &stand_in)?;
-    let verdict = app.policy_sync.look(|view| match &key_id {
-        None => Ok(judge(view, &request, now_ms, draw)),
-        Some(id) if view.key_of(id).is_none() => Err(Invalid::field(
-            "virtual_key_id",
-            "no such virtual key is in force",
-        )),
-        Some(id) => {
-            let view = view.with_key(stand_in.digest(), id);
-            Ok(judge(view, &request, now_ms, draw))
+    let judged = |used: &Used| {
+        app.policy_sync.look(|view| {
+            let view = view.with_used(used);
+            match &key_id {
+                None => Ok(judge(view, &request, now_ms, draw)),
+                Some(id) if view.key_of(id).is_none() => Err(Invalid::field(
+                    "virtual_key_id",
+                    "no such virtual key is in force",
+                )),
+                Some(id) => {
+                    let view = view.with_key(stand_in.digest(), id);
+                    Ok(judge(view, &request, now_ms, draw))
+                }
+            }
+        })
+    };
+    // Routing rules may look at limits, and may look at others when they know of those.
+    let mut used = Used::default();
+    let verdict = loop {
+        let verdict = judged(&used)?;
+        let asked = used.take_asked();
+        if asked.is_empty() {
+            break verdict;
         }
-    })?;
+        let limits: Vec<&Limit> = asked.iter().collect();
+        let mut tx = app.db.begin_read().await?;
+        let usage = limits::store::usage(&mut tx, &limits, now_ms).await?;
+        for limit in &asked {
+            let of = usage.of(&limit.id);
+            used.know(limit.id.clone(), of.used.saturating_add(of.suspense));
+        }
+    };
     let usage = match &verdict.outcome {
         Outcome::Planned(plan) => {
-            let limits: Vec<&Limit> = plan.reservations.iter().map(|of| &of.limit).collect();
+            let reservations = plan.reservations();
+            let limits: Vec<&Limit> = reservations.iter().map(|of| &of.limit).collect();
             let mut tx = app.db.begin_read().await?;
             limits::store::usage(&mut tx, &limits, now_ms).await?
         }
@@ -251,12 +309,16 @@ fn request(asked: Asked, stand_in: &KeyValue) -> Result<Request, Invalid> {
 
 fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
     let dialect = verdict.dialect;
+    let routing_rules = verdict.rules.into_iter().map(RuleView::from).collect();
     match verdict.outcome {
         Outcome::Denied(step, denial) => View {
             decision: "deny",
             steps: steps(Some((step, &denial))),
             virtual_key: None,
+            routing_rules,
             plan: None,
+            attempts: Vec::new(),
+            left_out: Vec::new(),
             limits: Vec::new(),
             denial: Some(denial_view(&denial, dialect, now_ms)),
         },
@@ -264,46 +326,27 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
             decision: "answer",
             steps: steps(None),
             virtual_key: None,
+            routing_rules,
             plan: None,
+            attempts: Vec::new(),
+            left_out: Vec::new(),
             limits: Vec::new(),
             denial: None,
         },
         Outcome::Planned(mut plan) => {
-            let mut limits = Vec::new();
-            let mut denial = None;
-            let mut decision = "forward";
-            for reservation in &plan.reservations {
-                let limit = &reservation.limit;
-                let used = usage.of(&limit.id);
-                let room = room(reservation, used, now_ms);
-                match room {
-                    Room::IfReturned if decision == "forward" => decision = "depends",
-                    Room::Yes | Room::IfReturned => {}
-                    Room::No => {
-                        decision = "deny";
-                        denial = denial.or_else(|| Some(refuse(reservation, used, now_ms)));
-                    }
-                }
-                limits.push(LimitView {
-                    level: reservation.level.as_str(),
-                    owner_id: reservation.owner_id.clone(),
-                    id: limit.id.clone(),
-                    unit: match limit.metric {
-                        Metric::Cost => "usd",
-                        Metric::Requests => "requests",
-                        Metric::Tokens => "tokens",
-                        Metric::InFlight => "requests_in_flight",
-                    },
-                    reset_duration: limit.period.to_string(),
-                    usage: LimitUsage::of(limit, used, now_ms),
-                    reserves: limits::amount_of(limit.metric, reservation.amount),
-                    room: match room {
-                        Room::Yes => "yes",
-                        Room::IfReturned => "if_returned",
-                        Room::No => "no",
-                    },
-                });
-            }
+            let limits = plan
+                .reservations()
+                .iter()
+                .map(limit_view(usage, now_ms))
+                .collect();
+            let denial = plan.leave_out_what_has_no_room(usage, now_ms).err();
+            let depends =
+                |of: &Reservation| room(of, usage.of(&of.limit.id), now_ms) == Room::IfReturned;
+            let decision = match &denial {
+                Some(_) => "deny",
+                None if plan.reservations().iter().any(depends) => "depends",
+                None => "forward",
+            };
             View {
                 decision,
                 steps: steps(denial.as_ref().map(|denial| (Step::Limits, denial))),
@@ -313,11 +356,73 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
                     team_id: key.team_id,
                     customer_id: key.customer_id,
                 }),
-                plan: Some(plan_view(*plan)),
+                routing_rules,
+                attempts: plan.attempts.iter().map(attempt_view).collect(),
+                left_out: plan.left_out.iter().map(left_out_view).collect(),
+                plan: plan_view(*plan),
                 limits,
                 denial: denial.map(|denial| denial_view(&denial, dialect, now_ms)),
             }
         }
+    }
+}
+
+fn limit_view(usage: &Usage, now_ms: i64) -> impl Fn(&Reservation) -> LimitView {
+    move |reservation| {
+        let limit = &reservation.limit;
+        let used = usage.of(&limit.id);
+        LimitView {
+            level: reservation.level.as_str(),
+            owner_id: reservation.owner_id.clone(),
+            id: limit.id.clone(),
+            unit: match limit.metric {
+                Metric::Cost => "usd",
+                Metric::Requests => "requests",
+                Metric::Tokens => "tokens",
+                Metric::InFlight => "requests_in_flight",
+            },
+            reset_duration: limit.period.to_string(),
+            usage: LimitUsage::of(limit, used, now_ms),
+            reserves: limits::amount_of(limit.metric, reservation.amount),
+            room: match room(reservation, used, now_ms) {
+                Room::Yes => "yes",
+                Room::IfReturned => "if_returned",
+                Room::No => "no",
+            },
+        }
+    }
+}
+
+fn attempt_view(attempt: &Attempt) -> AttemptView {
+    AttemptView {
+        provider: attempt.provider.clone(),
+        model: attempt.model.clone(),
+        provider_config_id: attempt.provider_config_id.clone(),
+        fallback_index: attempt.fallback_index,
+        most_cost: Number::from_display(Nanos::new(attempt.cost_bound_nanos)),
+    }
+}
+
+fn left_out_view(left_out: &LeftOut) -> LeftOutView {
+    let (r#type, reason) = match &left_out.reason {
+        Reason::Denied(denial) | Reason::NoRoom(denial) => {
+            (reply::kind(denial), reply::message(denial))
+        }
+        Reason::NoWeight => (
+            "no_weight",
+            "its provider config has no weight: it is asked only by its name".into(),
+        ),
+        Reason::Twice => ("named_twice", "it is asked before".into()),
+        Reason::TooMany => (
+            "too_many_attempts",
+            format!("a request has {MAX_ATTEMPTS} attempts at most"),
+        ),
+    };
+    LeftOutView {
+        provider: left_out.provider.clone(),
+        model: left_out.model.clone(),
+        r#type,
+        reason,
     }
 }
 
@@ -337,22 +442,25 @@ fn steps(failed: Option<(Step, &Denial)>) -> Vec<StepView> {
     steps.collect()
 }
 
-fn plan_view(plan: Planned) -> PlanView {
+/// Of the first attempt.
+fn plan_view(plan: Planned) -> Option<PlanView> {
     let dollars = |nanos| Number::from_display(Nanos::new(nanos));
-    PlanView {
+    let first = plan.attempts.into_iter().next()?;
+    Some(PlanView {
         endpoint: plan.endpoint,
-        provider: plan.provider,
-        model: plan.model,
-        provider_config_id: plan.provider_config_id,
-        upstream_path: plan.upstream_path,
-        rewrites_body: plan.rewrites_body,
-        price: plan.price.map(|price| PriceView {
+        provider: first.provider,
+        model: first.model,
+        provider_config_id: first.provider_config_id,
+        upstream_path: first.upstream_path,
+        routing_rule_id: plan.routing_rule_id,
+        rewrites_body: first.rewrites_body,
+        price: first.price.map(|price| PriceView {
             input_cost_per_million_tokens: dollars(price.input),
             output_cost_per_million_tokens: dollars(price.output),
         }),
-        most_input_tokens: plan.input_bound,
-        most_cost: dollars(plan.cost_bound_nanos),
-    }
+        most_input_tokens: first.input_bound,
+        most_cost: dollars(first.cost_bound_nanos),
+    })
 }
 
 fn denial_view(denial: &Denial, dialect: WireFormat, now_ms: i64) -> DenialView {

@@ -8,6 +8,7 @@ use prost::Message;
 use reeve_policy::limit::Limit;
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::reservation::Reserving;
+use reeve_policy::routing_rules::Rule;
 use reeve_policy::view;
 use reeve_policy::virtual_key::Owner;
 use reeve_proto::v1;
@@ -20,6 +21,7 @@ use crate::models::Model;
 use crate::policy_changes::Kind;
 use crate::pricing_overrides::PricingOverride;
 use crate::providers::Provider;
+use crate::routing_rules::RoutingRule;
 use crate::settings::Settings;
 use crate::teams::Team;
 use crate::virtual_keys::store::Stored;
@@ -31,6 +33,7 @@ pub fn settings(
     providers: &[Provider],
     overrides: &[PricingOverride],
     model_configs: &[ModelConfig],
+    rules: &[RoutingRule],
     now_ms: i64,
 ) -> EntityEntries {
     let settings = view::Settings {
@@ -45,6 +48,7 @@ pub fn settings(
         price_overrides: overrides.iter().map(PricingOverride::compiled).collect(),
         ceiling: settings.ceiling.map(|ceiling| Rc::new(ceiling.into())),
         model_limits: ModelLimitsTable::new(model_configs.iter().map(model_limits).collect()),
+        routing_rules: routing_rules(rules),
     };
     EntityEntries {
         entity: settings_entity(),
@@ -65,6 +69,8 @@ fn provider(provider: &Provider) -> view::Provider {
         name: provider.name.clone(),
         wire_format: provider.base_provider_type.wire_format(),
         cluster: envoy_files::cluster_name(&provider.name),
+        retry_on: provider.retry_on,
+        per_try_timeout_ms: provider.per_try_timeout_ms,
     }
 }
 
@@ -78,7 +84,12 @@ fn model_limits(config: &ModelConfig) -> ModelLimits {
 }
 
 /// A virtual key: one entry for the value that it has.
-pub fn virtual_key(stored: &Stored, model_configs: &[ModelConfig], now_ms: i64) -> EntityEntries {
+pub fn virtual_key(
+    stored: &Stored,
+    model_configs: &[ModelConfig],
+    rules: &[RoutingRule],
+    now_ms: i64,
+) -> EntityEntries {
     let key = &stored.key;
     let configs = key.provider_configs.iter();
     let slots = key.max_in_flight.map(|max| in_flight::limit(&key.id, max));
@@ -101,6 +112,7 @@ pub fn virtual_key(stored: &Stored, model_configs: &[ModelConfig], now_ms: i64) 
         model_limits: of_models
             .map(|config| v1::ModelLimits::at(&model_limits(config), now_ms))
             .collect(),
+        routing_rules: routing_rules(rules).iter().map(Into::into).collect(),
     };
     EntityEntries {
         entity: (Kind::VirtualKey, key.id.clone()),
@@ -127,24 +139,32 @@ fn limits(limits: &[Limit], now_ms: i64) -> Vec<v1::Limit> {
     limits.map(|limit| v1::Limit::at(limit, now_ms)).collect()
 }
 
+/// Those that are switched on. They come in order.
+fn routing_rules(rules: &[RoutingRule]) -> Vec<Rule> {
+    let rules = rules.iter().filter(|rule| rule.enabled);
+    rules.map(RoutingRule::compiled).collect()
+}
+
 /// A team.
-pub fn team(team: &Team, now_ms: i64) -> EntityEntries {
+pub fn team(team: &Team, rules: &[RoutingRule], now_ms: i64) -> EntityEntries {
     let owner = Owner {
         id: team.id.clone(),
         name: team.name.clone(),
         customer_id: team.customer_id.clone(),
         limits: team.limits.clone(),
+        routing_rules: routing_rules(rules),
     };
     self::owner((Kind::Team, team.id.clone()), "team", &owner, now_ms)
 }
 
 /// A customer.
-pub fn customer(customer: &Customer, now_ms: i64) -> EntityEntries {
+pub fn customer(customer: &Customer, rules: &[RoutingRule], now_ms: i64) -> EntityEntries {
     let owner = Owner {
         id: customer.id.clone(),
         name: customer.name.clone(),
         customer_id: None,
         limits: customer.limits.clone(),
+        routing_rules: routing_rules(rules),
     };
     self::owner(
         (Kind::Customer, customer.id.clone()),

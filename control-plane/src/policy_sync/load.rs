@@ -7,8 +7,10 @@ use super::entries::{Entity, EntityEntries};
 use crate::db::Tx;
 use crate::error::Error;
 use crate::policy_changes::{Change, Kind};
+use crate::routing_rules::{RoutingRule, ScopeKind, store::ByOwner};
 use crate::{
-    customers, model_configs, models, pricing_overrides, providers, settings, teams, virtual_keys,
+    customers, model_configs, models, pricing_overrides, providers, routing_rules, settings, teams,
+    virtual_keys,
 };
 
 /// Everything there is.
@@ -18,14 +20,24 @@ pub(super) async fn everything(tx: &mut Tx, now_ms: i64) -> Result<Vec<EntityEnt
         entities.push(models_of(tx, &provider.name).await?);
     }
     let customers = customers::store::all(tx).await?;
-    entities.extend(customers.iter().map(|it| compile::customer(it, now_ms)));
+    let rules = routing_rules::store::of_scope(tx, ScopeKind::Customer, None).await?;
+    let of_customers = customers
+        .iter()
+        .map(|it| compile::customer(it, rules_of(&rules, &it.id), now_ms));
+    entities.extend(of_customers);
     let teams = teams::store::all(tx).await?;
-    entities.extend(teams.iter().map(|it| compile::team(it, now_ms)));
+    let rules = routing_rules::store::of_scope(tx, ScopeKind::Team, None).await?;
+    let of_teams = teams
+        .iter()
+        .map(|it| compile::team(it, rules_of(&rules, &it.id), now_ms));
+    entities.extend(of_teams);
     let keys = virtual_keys::store::all(tx).await?;
     let of_models = model_configs::store::of_keys(tx, None).await?;
+    let rules = routing_rules::store::of_scope(tx, ScopeKind::VirtualKey, None).await?;
     entities.extend(keys.iter().map(|it| {
         let of_models = of_models.get(&it.key.id).map(Vec::as_slice);
-        compile::virtual_key(it, of_models.unwrap_or_default(), now_ms)
+        let rules = rules_of(&rules, &it.key.id);
+        compile::virtual_key(it, of_models.unwrap_or_default(), rules, now_ms)
     }));
     Ok(entities)
 }
@@ -42,26 +54,39 @@ pub(super) async fn touched(
         let found = match kind {
             Kind::Settings => Some(settings_and_providers(tx, now_ms).await?),
             Kind::Provider | Kind::Model => Some(models_of(tx, &id).await?),
-            Kind::Customer => customers::store::find(tx, &id)
-                .await?
-                .as_ref()
-                .map(|it| compile::customer(it, now_ms)),
-            Kind::Team => teams::store::find(tx, &id)
-                .await?
-                .as_ref()
-                .map(|it| compile::team(it, now_ms)),
+            Kind::Customer => {
+                let rules =
+                    routing_rules::store::of_scope(tx, ScopeKind::Customer, Some(&id)).await?;
+                customers::store::find(tx, &id)
+                    .await?
+                    .as_ref()
+                    .map(|it| compile::customer(it, rules_of(&rules, &id), now_ms))
+            }
+            Kind::Team => {
+                let rules = routing_rules::store::of_scope(tx, ScopeKind::Team, Some(&id)).await?;
+                teams::store::find(tx, &id)
+                    .await?
+                    .as_ref()
+                    .map(|it| compile::team(it, rules_of(&rules, &id), now_ms))
+            }
             Kind::VirtualKey => {
+                let rules =
+                    routing_rules::store::of_scope(tx, ScopeKind::VirtualKey, Some(&id)).await?;
                 let of_models = model_configs::store::of_keys(tx, Some(&id)).await?;
                 let of_models = of_models.get(&id).map(Vec::as_slice).unwrap_or_default();
                 virtual_keys::store::find(tx, &id)
                     .await?
                     .as_ref()
-                    .map(|it| compile::virtual_key(it, of_models, now_ms))
+                    .map(|it| compile::virtual_key(it, of_models, rules_of(&rules, &id), now_ms))
             }
         };
         entities.push(found.unwrap_or_else(|| compile::nothing((kind, id))));
     }
     Ok(entities)
+}
+
+fn rules_of<'a>(rules: &'a ByOwner, id: &str) -> &'a [RoutingRule] {
+    rules.get(id).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// What has to be compiled again after a change. A provider stands in the settings and brings its
@@ -86,6 +111,7 @@ async fn settings_and_providers(tx: &mut Tx, now_ms: i64) -> Result<EntityEntrie
         &providers::store::all(tx).await?,
         &pricing_overrides::store::all(tx).await?,
         &model_configs::store::global(tx).await?,
+        &routing_rules::store::global(tx).await?,
         now_ms,
     ))
 }

@@ -1,8 +1,11 @@
 //! The published policy, as a decision looks it up: from the very entries that the filters have.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use prost::Message;
+use reeve_policy::limit::Limit;
 use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, VirtualKey};
 use reeve_proto::v1;
@@ -18,6 +21,28 @@ pub struct View<'a> {
     entries: Option<&'a Entries>,
     /// A digest that stands for the key of this id, whose value nobody knows.
     stands_for: Option<(KeyDigest, &'a str)>,
+    /// What is used of limits. `None`: nothing.
+    used: Option<&'a Used>,
+}
+
+/// What is used of limits, as far as it has been looked up.
+#[derive(Debug, Default)]
+pub struct Used {
+    /// By the limit's id.
+    known: HashMap<String, i64>,
+    asked: RefCell<Vec<Limit>>,
+}
+
+impl Used {
+    /// The limits that were asked for and are not known.
+    pub fn take_asked(&self) -> Vec<Limit> {
+        self.asked.take()
+    }
+
+    /// So much of a limit is used.
+    pub fn know(&mut self, limit_id: String, used: i64) {
+        self.known.insert(limit_id, used);
+    }
 }
 
 impl Hub {
@@ -27,6 +52,7 @@ impl Hub {
         decide(View {
             entries: published.as_ref(),
             stands_for: None,
+            used: None,
         })
     }
 }
@@ -37,6 +63,15 @@ impl<'a> View<'a> {
     pub const fn with_key(self, digest: KeyDigest, id: &'a str) -> Self {
         Self {
             stands_for: Some((digest, id)),
+            ..self
+        }
+    }
+
+    /// The same, where this is used of limits.
+    #[must_use]
+    pub const fn with_used(self, used: &'a Used) -> Self {
+        Self {
+            used: Some(used),
             ..self
         }
     }
@@ -94,5 +129,14 @@ impl PolicyView for View<'_> {
     fn models(&self, provider: &str) -> Option<Rc<Vec<String>>> {
         let names = self.get::<v1::ModelNames, Names>(&format!("models/{provider}"))?;
         Some(Rc::new(names.0.clone()))
+    }
+
+    /// What is not known is noted, so that it can be looked up.
+    fn used(&self, limit: &Limit, _: i64) -> i64 {
+        let Some(used) = self.used else { return 0 };
+        used.known.get(&limit.id).copied().unwrap_or_else(|| {
+            used.asked.borrow_mut().push(limit.clone());
+            0
+        })
     }
 }

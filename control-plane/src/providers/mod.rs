@@ -21,6 +21,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use reeve_policy::retry::{RetryClass, RetryOn};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -36,6 +37,8 @@ use presets::Address;
 
 /// Longest name, characters.
 const MAX_NAME: usize = 63;
+/// An hour.
+const MAX_PER_TRY_TIMEOUT_MS: u32 = 3_600_000;
 
 /// A provider as configured, without its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,10 @@ pub struct Provider {
     pub allow_private_network: bool,
     /// It asks for no key.
     pub is_key_less: bool,
+    /// After which of its failures the next provider is tried.
+    pub retry_on: RetryOn,
+    /// How long the head of its answer may take; `None`: as long as it likes.
+    pub per_try_timeout_ms: Option<u32>,
     /// Milliseconds since the Unix epoch.
     pub created_at_ms: i64,
     /// Milliseconds since the Unix epoch.
@@ -84,6 +91,16 @@ pub struct NetworkConfig {
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     allow_private_network: Field<bool>,
+    /// After which of its failures the next provider of a request is tried: of `connect_failure`, `5xx`,
+    /// `429` and `timeout` (no answer in time, or a connection that breaks before one). Default: all.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["connect_failure", "5xx"]))]
+    retry_on: Field<Vec<String>>,
+    /// How long the head of its answer may take, milliseconds, 1 to 3600000; the rest may take longer.
+    /// Among the providers of one request the longest counts. Default null: as long as it likes.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>)]
+    per_try_timeout_ms: Field<u32>,
 }
 
 /// A provider as a request gives it. What a change leaves out stays as it is.
@@ -228,15 +245,40 @@ fn merged(
     let is_key_less = kind
         .is_key_less
         .or_keep_value(before.as_ref().map_or(default, |p| p.is_key_less), default);
+    let before_retry = before.as_ref().map(|provider| provider.retry_on);
+    let retry_on = match network.retry_on {
+        Field::Absent => before_retry.unwrap_or_default(),
+        Field::Null => RetryOn::default(),
+        Field::Value(words) => parse_retry_on(&words)?,
+    };
+    let before_timeout = before.as_ref().and_then(|p| p.per_try_timeout_ms);
+    let per_try_timeout_ms = network.per_try_timeout_ms.or_keep(before_timeout);
+    if per_try_timeout_ms.is_some_and(|ms| !(1..=MAX_PER_TRY_TIMEOUT_MS).contains(&ms)) {
+        let message = format!("must be 1 to {MAX_PER_TRY_TIMEOUT_MS}, or null for no bound");
+        return Err(Invalid::field("network_config.per_try_timeout_ms", message));
+    }
     Ok(Provider {
         name,
         base_provider_type,
         base_url,
         allow_private_network,
         is_key_less,
+        retry_on,
+        per_try_timeout_ms,
         created_at_ms: before.map_or(around.now_ms, |provider| provider.created_at_ms),
         updated_at_ms: around.now_ms,
     })
+}
+
+fn parse_retry_on(words: &[String]) -> Result<RetryOn, Invalid> {
+    let class = |(index, word): (usize, &String)| {
+        RetryClass::parse(word).ok_or_else(|| {
+            let known = RetryClass::ALL.map(|class| format!("`{}`", class.as_str()));
+            let message = format!("must be one of {}", known.join(", "));
+            Invalid::field(&format!("network_config.retry_on[{index}]"), message)
+        })
+    };
+    words.iter().enumerate().map(class).collect()
 }
 
 fn check_name(name: &str) -> Result<(), Invalid> {

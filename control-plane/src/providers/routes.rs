@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use reeve_policy::retry::RetryClass;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,7 +24,7 @@ use crate::http::reply::{Created, Ok as Reply};
 use crate::http::timestamp::Timestamp;
 use crate::invalid::Invalid;
 use crate::policy_changes::{self, Kind};
-use crate::{virtual_keys, weight};
+use crate::{routing_rules, virtual_keys, weight};
 
 /// The routes of providers and their keys.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -60,6 +61,10 @@ struct KindView {
 struct NetworkView {
     base_url: String,
     allow_private_network: bool,
+    /// After which of its failures the next provider is tried.
+    retry_on: Vec<&'static str>,
+    /// How long the head of its answer may take, milliseconds; null: as long as it likes.
+    per_try_timeout_ms: Option<u32>,
 }
 
 /// Whether requests can be sent to a provider.
@@ -258,6 +263,15 @@ async fn remove(
             if users == 1 { "key has" } else { "keys have" },
         ))));
     }
+    let rules = routing_rules::store::naming_provider(&mut tx, &name).await?;
+    if let Some(rule) = rules.first() {
+        return Err(Error::Conflict(Invalid::whole(format_args!(
+            "{} routing {} send requests to `{name}`, such as `{}`; change them first",
+            rules.len(),
+            if rules.len() == 1 { "rule" } else { "rules" },
+            rule.name,
+        ))));
+    }
     store::delete(&mut tx, &name).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     app.commit_policy(tx).await?;
@@ -303,6 +317,12 @@ async fn view(tx: &mut Tx, provider: Provider) -> Result<View, db::Error> {
         network_config: NetworkView {
             base_url: provider.base_url.to_string(),
             allow_private_network: provider.allow_private_network,
+            retry_on: provider
+                .retry_on
+                .classes()
+                .map(RetryClass::as_str)
+                .collect(),
+            per_try_timeout_ms: provider.per_try_timeout_ms,
         },
         name: provider.name,
         keys: keys.into_iter().map(KeyView::from).collect(),

@@ -1,6 +1,8 @@
 use super::base_url::BaseUrl;
 use super::presets::{Address, PRESETS, Preset};
 use super::{Key, Provider, envoy, store};
+use reeve_policy::retry::RetryOn;
+
 use crate::app::App;
 use crate::error::Error;
 use crate::policy_changes::{self, Kind};
@@ -30,6 +32,8 @@ pub async fn seed(app: &App) -> Result<(), Error> {
             base_url,
             allow_private_network: false,
             is_key_less: false,
+            retry_on: RetryOn::default(),
+            per_try_timeout_ms: None,
             created_at_ms: ids.now_ms(),
             updated_at_ms: ids.now_ms(),
         };

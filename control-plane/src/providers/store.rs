@@ -1,5 +1,7 @@
 //! SQL of providers and their keys. One function per question.
 
+use reeve_policy::retry::{RetryClass, RetryOn};
+
 use super::{BaseProviderType, BaseUrl, Key, Provider};
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
@@ -32,6 +34,8 @@ struct ProviderRow {
     base_url: String,
     allow_private_network: bool,
     is_key_less: bool,
+    retry_on: String,
+    per_try_timeout_ms: Option<i64>,
     created_at: i64,
     updated_at: i64,
 }
@@ -108,14 +112,16 @@ pub async fn page(tx: &mut Tx, request: &PageRequest) -> Result<Page<Provider>, 
 pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
     tx.query(
         "INSERT INTO providers (name, base_provider_type, base_url, allow_private_network,
-                                is_key_less, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                                is_key_less, retry_on, per_try_timeout_ms, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(provider.name.as_str())
     .bind(provider.base_provider_type.as_str())
     .bind(provider.base_url.to_string())
     .bind(provider.allow_private_network)
     .bind(provider.is_key_less)
+    .bind(retry_words(provider.retry_on))
+    .bind(provider.per_try_timeout_ms.map(i64::from))
     .bind(provider.created_at_ms)
     .bind(provider.updated_at_ms)
     .execute()
@@ -127,7 +133,8 @@ pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
 pub async fn update(tx: &mut Tx, provider: &Provider) -> Result<(), db::Error> {
     tx.query(
         "UPDATE providers SET base_provider_type = $2, base_url = $3, allow_private_network = $4,
-                              is_key_less = $5, updated_at = $6
+                              is_key_less = $5, retry_on = $6, per_try_timeout_ms = $7,
+                              updated_at = $8
          WHERE name = $1",
     )
     .bind(provider.name.as_str())
@@ -135,6 +142,8 @@ pub async fn update(tx: &mut Tx, provider: &Provider) -> Result<(), db::Error> {
     .bind(provider.base_url.to_string())
     .bind(provider.allow_private_network)
     .bind(provider.is_key_less)
+    .bind(retry_words(provider.retry_on))
+    .bind(provider.per_try_timeout_ms.map(i64::from))
     .bind(provider.updated_at_ms)
     .execute()
     .await?;
@@ -239,6 +248,12 @@ pub async fn delete_key(tx: &mut Tx, provider: &str, id: &str) -> Result<bool, d
     Ok(deleted > 0)
 }
 
+/// As they are stored: with spaces between.
+fn retry_words(retry_on: RetryOn) -> String {
+    let words: Vec<&str> = retry_on.classes().map(RetryClass::as_str).collect();
+    words.join(" ")
+}
+
 impl TryFrom<ProviderRow> for Provider {
     type Error = db::Error;
 
@@ -249,7 +264,17 @@ impl TryFrom<ProviderRow> for Provider {
         // Whether it may be private was judged when it was stored.
         let base_url = BaseUrl::parse(&row.base_url, true)
             .map_err(|error| db::Error::corrupt("providers.base_url", error))?;
+        let class = |word: &str| {
+            RetryClass::parse(word).ok_or_else(|| db::Error::corrupt("providers.retry_on", word))
+        };
+        let words = row.retry_on.split_whitespace();
+        let retry_on = words.map(class).collect::<Result<_, _>>()?;
+        let per_try_timeout_ms = row.per_try_timeout_ms.map(u32::try_from).transpose();
+        let per_try_timeout_ms = per_try_timeout_ms
+            .map_err(|error| db::Error::corrupt("providers.per_try_timeout_ms", error))?;
         Ok(Self {
+            retry_on,
+            per_try_timeout_ms,
             name: row.name,
             base_provider_type,
             base_url,

@@ -45,11 +45,9 @@ fn secrets(api: &Api) -> Vec<String> {
 }
 
 fn virtual_host(api: &Api) -> Value {
-    let text = fs::read(envoy_dir(api).join("bootstrap.json")).unwrap();
-    let bootstrap: Value = serde_json::from_slice(&text).unwrap();
-    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
-    let path = format!("{manager}/route_config/virtual_hosts/0");
-    bootstrap.pointer(&path).unwrap().clone()
+    let text = fs::read(envoy_dir(api).join("routes.json")).unwrap();
+    let routes: Value = serde_json::from_slice(&text).unwrap();
+    routes["resources"][0]["virtual_hosts"][0].clone()
 }
 
 async fn count(api: &Api, sql: &'static str) -> i64 {
@@ -76,6 +74,37 @@ async fn send_locally(api: &Api, method: Method, body: Option<&str>) -> Answer {
 }
 
 on_every_database! {
+    async fn when_a_provider_is_left_for_another_is_a_setting(db: Db) {
+        let api = Api::new(db).await;
+        let made = api.post(PROVIDERS, OPENAI).await.ok(201)["provider"]["network_config"].clone();
+        assert_eq!(made["retry_on"], json!(["connect_failure", "5xx", "429", "timeout"]));
+        assert_eq!(made["per_try_timeout_ms"], Value::Null);
+        let path = "/api/providers/openai";
+        for (change, retry_on, timeout) in [
+            (json!({"retry_on": ["429", "5xx"]}), json!(["5xx", "429"]), Value::Null),
+            (json!({"per_try_timeout_ms": 2_000}), json!(["5xx", "429"]), json!(2_000)),
+            (json!({"retry_on": []}), json!([]), json!(2_000)),
+            (
+                json!({"retry_on": null, "per_try_timeout_ms": null}),
+                json!(["connect_failure", "5xx", "429", "timeout"]),
+                Value::Null,
+            ),
+        ] {
+            let body = json!({"network_config": change}).to_string();
+            let changed = api.put(path, &body).await.ok(200)["provider"]["network_config"].clone();
+            assert_eq!((&changed["retry_on"], &changed["per_try_timeout_ms"]), (&retry_on, &timeout));
+            assert_eq!(api.get(path).await.ok(200)["provider"]["network_config"], changed);
+        }
+        for (change, field) in [
+            (json!({"retry_on": ["5xx", "503"]}), "network_config.retry_on[1]"),
+            (json!({"per_try_timeout_ms": 0}), "network_config.per_try_timeout_ms"),
+            (json!({"per_try_timeout_ms": 3_600_001}), "network_config.per_try_timeout_ms"),
+        ] {
+            let body = json!({"network_config": change}).to_string();
+            assert_eq!(api.put(path, &body).await.problem(400), field);
+        }
+    }
+
     async fn a_provider_is_made_changed_and_deleted(db: Db) {
         let api = Api::new(db).await;
         let answer = api.post(PROVIDERS, OPENAI).await;

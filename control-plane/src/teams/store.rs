@@ -6,6 +6,7 @@ use super::Team;
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
 use crate::limits::{self, OwnerCalendar};
+use crate::routing_rules::{self, ScopeKind};
 
 /// Why a team was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +132,7 @@ pub async fn update(tx: &mut Tx, team: &Team) -> Result<(), Refused> {
 /// Deletes a team; what was used stays on record. False: there was none.
 pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool, db::Error> {
     limits::store::delete(tx, Level::Team, id).await?;
+    routing_rules::store::delete_of(tx, ScopeKind::Team, id).await?;
     let deleted = tx
         .query("DELETE FROM teams WHERE id = $1")
         .bind(id)

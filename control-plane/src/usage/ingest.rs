@@ -52,6 +52,10 @@ pub struct Record {
     pub price_version: Option<i64>,
     /// The tier that the provider said it served it in.
     pub service_tier: Option<String>,
+    /// All but the last failed before an answer began.
+    pub attempts: i64,
+    /// Place of the provider among all that were thought of.
+    pub fallback_index: i64,
 }
 
 /// A record that breaks a rule.
@@ -199,6 +203,9 @@ fn read(message: &v1::UsageRecord, sequence: i64) -> Result<Record, Broken> {
             })?),
         },
         service_tier: optional("service_tier", &message.service_tier)?,
+        // A filter of an older release says nothing of it, and makes one.
+        attempts: i64::from(message.attempts.max(1)),
+        fallback_index: i64::from(message.fallback_index),
     })
 }
 

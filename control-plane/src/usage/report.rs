@@ -38,6 +38,8 @@ pub struct StoredRecord {
     pub outcome: String,
     pub price_version: Option<i64>,
     pub service_tier: Option<String>,
+    pub attempts: i64,
+    pub fallback_index: i64,
 }
 
 /// A record that was rejected, without its bytes.

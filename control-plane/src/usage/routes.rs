@@ -127,6 +127,10 @@ struct RecordView {
     price_version: Option<i64>,
     /// The tier that the provider says it served it in; null: it does not say.
     service_tier: Option<String>,
+    /// How many attempts were made: all but the last failed before an answer began.
+    attempts: i64,
+    /// Place of the provider among all that were thought of: 0 is the first choice.
+    fallback_index: i64,
     /// The Envoy that served it.
     node_id: String,
     /// Which life of its process.
@@ -282,6 +286,8 @@ impl From<StoredRecord> for RecordView {
             outcome: record.outcome,
             price_version: record.price_version,
             service_tier: record.service_tier,
+            attempts: record.attempts,
+            fallback_index: record.fallback_index,
             node_id: record.node_id,
             boot_id: record.boot_id,
             sequence: record.sequence,

@@ -39,6 +39,8 @@ pub(crate) fn record(sequence: u64) -> v1::UsageRecord {
         outcome: "complete".into(),
         price_version: 7,
         service_tier: "flex".into(),
+        attempts: 2,
+        fallback_index: 1,
         ..v1::UsageRecord::default()
     }
 }
@@ -306,6 +308,7 @@ on_every_database! {
                 },
                 "cost": 0.000_000_01, "estimated": false, "status": 200, "streamed": false,
                 "outcome": "complete", "price_version": 7, "service_tier": "flex",
+                "attempts": 2, "fallback_index": 1,
                 "node_id": "envoy", "boot_id": "b1", "sequence": 1,
             })
         );

@@ -10,6 +10,7 @@ use crate::http::page::{Page, PageRequest};
 use crate::limits::store::ByOwner;
 use crate::limits::{self, OwnerCalendar};
 use crate::model_configs;
+use crate::routing_rules::{self, ScopeKind};
 
 /// Why a key was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -259,6 +260,7 @@ pub async fn set_value(
 pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool, db::Error> {
     delete_children(tx, id).await?;
     model_configs::store::delete_of_key(tx, id).await?;
+    routing_rules::store::delete_of(tx, ScopeKind::VirtualKey, id).await?;
     let deleted = tx
         .query("DELETE FROM virtual_keys WHERE id = $1")
         .bind(id)

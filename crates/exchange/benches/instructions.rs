@@ -14,11 +14,12 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use reeve_exchange::Denial;
+use reeve_exchange::chain::Chain;
 use reeve_exchange::credentials::presented;
 use reeve_exchange::head::{Admission, Admitted, judge_headers};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::render;
-use reeve_exchange::request::{Plan, judge_body};
+use reeve_exchange::request::judge_body;
 use reeve_exchange::response::{Metering, Outcome};
 use reeve_llm::{
     Body, Endpoint, Request, ResponseHead, ResponseMeter, WireFormat, find, judge_query, multipart,
@@ -26,12 +27,17 @@ use reeve_llm::{
 };
 use reeve_policy::access::ModelList;
 use reeve_policy::calendar::Alignment;
+use reeve_policy::expression::{
+    Comparison, Condition, PERCENT, Percentage, Text, TextTest, Usage, Variable,
+};
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::Reserving;
+use reeve_policy::retry::RetryOn;
+use reeve_policy::routing_rules::Rule;
 use reeve_policy::view::{self, Model, PolicyView, Provider, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -198,6 +204,16 @@ fn whole() -> Vec<Case> {
             let admission = admit(&policy, &fields());
             work(body.len(), move || plan(&policy, &admission, &body))
         }),
+        case("judge_body, 1 kB, ten rules by header", || {
+            let (policy, body) = (Policy::with_rules(of_header), chat_body(1 << 10));
+            let admission = admit(&policy, &fields()).with_fields(fields());
+            work(body.len(), move || plan(&policy, &admission, &body))
+        }),
+        case("judge_body, 1 kB, ten rules by budget", || {
+            let (policy, body) = (Policy::with_rules(of_budget), chat_body(1 << 10));
+            let admission = admit(&policy, &fields());
+            work(body.len(), move || plan(&policy, &admission, &body))
+        }),
         case("judge_headers and judge_body, 1 kB", || {
             let (policy, fields, body) = (Policy::new(), fields(), chat_body(1 << 10));
             work(body.len(), move || {
@@ -251,7 +267,7 @@ fn admit(policy: &Policy, fields: &[(String, Vec<u8>)]) -> Admission {
     }
 }
 
-fn plan(policy: &Policy, admission: &Admission, body: &[u8]) -> Plan {
+fn plan(policy: &Policy, admission: &Admission, body: &[u8]) -> Chain {
     judge_body(policy, 0, admission, black_box(body), 7).expect("it is admitted")
 }
 
@@ -348,6 +364,8 @@ impl Policy {
             name: name.into(),
             wire_format: view::WireFormat::OpenAi,
             cluster: format!("provider_{name}"),
+            retry_on: RetryOn::ALL,
+            per_try_timeout_ms: None,
         };
         let limits = |of: &str| {
             let limit = |metric| Limit {
@@ -376,6 +394,7 @@ impl Policy {
                 name: id.into(),
                 customer_id: customer_id.map(Into::into),
                 limits: limits(id),
+                routing_rules: Vec::new(),
             })
         };
         Self {
@@ -390,9 +409,11 @@ impl Policy {
                 ceiling: None,
                 price_overrides: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
             }),
             key: Rc::new(VirtualKey {
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
                 id: "key-1".into(),
                 name: "bench".into(),
                 is_active: true,
@@ -414,6 +435,50 @@ impl Policy {
             }),
         }
     }
+}
+
+impl Policy {
+    /// Ten rules of everyone, none of which matches.
+    fn with_rules(condition: impl Fn(usize) -> Condition) -> Self {
+        let mut policy = Self::new();
+        let rule = |number: usize| Rule {
+            id: format!("rule-{number}"),
+            name: String::new(),
+            condition: condition(number),
+            targets: Vec::new(),
+            fallbacks: Vec::new(),
+            chains: false,
+        };
+        let mut settings = Settings::clone(&policy.settings);
+        settings.routing_rules = (0..10).map(rule).collect();
+        policy.settings = Rc::new(settings);
+        policy
+    }
+}
+
+/// `headers['x-tenant'] == 'tier-1' && model.startsWith('gpt-')`
+fn of_header(number: usize) -> Condition {
+    let tenant = Condition::Texts(
+        Text::Header("x-tenant".into()),
+        TextTest::Compare(Comparison::Equal),
+        Text::Literal(format!("tier-{number}")),
+    );
+    let model = Condition::Texts(
+        Text::Variable(Variable::Model),
+        TextTest::StartsWith,
+        Text::Literal("gpt-".into()),
+    );
+    Condition::And(Box::new(tenant), Box::new(model))
+}
+
+/// `budget_used > 90`
+fn of_budget(number: usize) -> Condition {
+    let more = 90 + i64::try_from(number).expect("it is small");
+    Condition::Percentages(
+        Percentage::Used(Usage::of_all(Metric::Cost)),
+        Comparison::Greater,
+        Percentage::Literal(more * PERCENT),
+    )
 }
 
 impl PolicyView for Policy {
@@ -439,5 +504,9 @@ impl PolicyView for Policy {
 
     fn models(&self, _: &str) -> Option<Rc<Vec<String>>> {
         None
+    }
+
+    fn used(&self, _: &Limit, _: i64) -> i64 {
+        0
     }
 }

@@ -17,6 +17,9 @@ use crate::headers::Headers;
 use crate::models;
 use crate::reply::Reply;
 
+/// Requests with the same value go to the same provider.
+const SESSION: &str = "x-bf-session-id";
+
 /// A request whose headers have passed.
 #[derive(Debug, Clone)]
 pub enum Admitted {
@@ -41,8 +44,23 @@ pub struct Admission {
     pub(crate) query: String,
     /// What stands between the parts of a form.
     pub(crate) boundary: Vec<u8>,
+    /// The session that the request belongs to, by its own account.
+    pub(crate) session: Option<Vec<u8>>,
     /// The key by its digest: what it may do is asked again when the body is there.
     pub(crate) presented: Option<KeyDigest>,
+    /// Its header fields, for routing rules.
+    pub(crate) fields: Rc<Vec<(String, Vec<u8>)>>,
+}
+
+impl Admission {
+    /// The same, with the request's header fields, which routing rules may ask for.
+    #[must_use]
+    pub fn with_fields(self, fields: Vec<(String, Vec<u8>)>) -> Self {
+        Self {
+            fields: Rc::new(fields),
+            ..self
+        }
+    }
 }
 
 /// What a request is for, in what to answer it, and what came of that.
@@ -95,7 +113,9 @@ pub fn judge_headers(
             path_provider: found.provider,
             query,
             boundary,
+            session: headers.first(SESSION).map(<[u8]>::to_vec),
             presented,
+            fields: Rc::default(),
         }))
     });
     Judged { dialect, verdict }

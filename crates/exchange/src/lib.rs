@@ -6,8 +6,8 @@
 //! | phase | function | looks at | answers |
 //! |---|---|---|---|
 //! | request headers | [`head::judge_headers`] | path table (403, 404, 405) → policy there (503) → required headers (400) → credential (400, 401, 403) → query (400) → framing of the body (413, 415) | [`head::Admitted`] or [`Denial`] |
-//! | request body | [`request::judge_body`] | JSON or form (400) → provider and model access (403) → price (402) | [`request::Plan`] or [`Denial`] |
-//! | reservation | the shell, with [`reeve_policy::limit::Counter`] | every limit of the plan, all or none | go on, or [`request::Plan::limit_denial`] (402, 429) |
+//! | request body | [`request::judge_body`] | JSON or form (400) → provider and model access (403) → price (402) | [`chain::Chain`] or [`Denial`] |
+//! | reservation | the shell, with [`reeve_policy::lease::Worker`] | every limit of the chain, all or none | go on, or [`chain::Chain::shortened`] (402, 429) |
 //! | response | [`response::Metering`] | status, body as it streams | bytes to pass on |
 //! | end | [`response::Metering::settle`] | what the provider reported, or an estimate | [`response::Settlement`] |
 //!
@@ -21,8 +21,10 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod allowance;
+pub mod chain;
 pub mod credentials;
 pub mod denial;
+pub mod edit;
 pub mod head;
 pub mod headers;
 mod models;
@@ -32,6 +34,7 @@ pub mod request;
 pub mod reservation;
 pub mod response;
 pub mod route;
+pub mod rules;
 mod units;
 
 pub use denial::Denial;

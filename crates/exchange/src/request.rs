@@ -1,28 +1,36 @@
-//! The second half of judging a request: from its body to a plan, or a refusal.
+//! The second half of judging a request: from its body to a plan for each attempt, or a refusal.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use reeve_llm::{Body, BodyKind, Endpoint, Output, Request, RequestError};
+use reeve_policy::expression::Fault;
 use reeve_policy::limit::{Exceeded, Level, Limit, Metric};
 use reeve_policy::money::Nanos;
 use reeve_policy::price_list::PriceList;
 use reeve_policy::price_override::most_specific;
+use reeve_policy::retry::RetryOn;
+use reeve_policy::routing::draw_of_session;
+use reeve_policy::routing_rules::Looked;
 use reeve_policy::units::Units;
 use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{Owner, Subject, VirtualKey, applicable_limits};
 
 use crate::Denial;
+use crate::chain::{Chain, LeftOut, MAX_ATTEMPTS, Reason, Ruling};
 use crate::denial::LimitExceeded;
+use crate::edit::Edit;
 use crate::head::{Admission, authenticate};
 use crate::pricing::Pricing;
 use crate::reservation::OutputBound;
-use crate::route::{self, format_of};
+use crate::route::{self, Route, format_of};
+use crate::rules::{Asked, owners};
 use crate::units;
 
 /// Output tokens reserved for a model whose maximum nobody knows, when the caller gives none.
 const UNKNOWN_MAX_OUTPUT_TOKENS: u64 = 32_768;
 
-/// What will happen to a request that has passed every check but the limits.
+/// What will happen to a request that has passed every check but the limits, in one attempt.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Which API.
@@ -41,6 +49,12 @@ pub struct Plan {
     pub cluster: String,
     /// The model, without the provider's name.
     pub model: String,
+    /// Its place among all that were thought of: 0 is the first choice.
+    pub fallback_index: u32,
+    /// After which failures the next attempt is made.
+    pub retry_on: RetryOn,
+    /// How long the head of the answer may take, milliseconds; `None`: as long as it likes.
+    pub per_try_timeout_ms: Option<u32>,
     /// Path and query below the provider's base URL.
     pub upstream_path: String,
     /// What it costs; `None`: nothing, because the API is free or the caller is anonymous.
@@ -53,8 +67,10 @@ pub struct Plan {
     pub most_units: Units,
     /// The output to come.
     pub output: OutputBound,
-    /// The body to send instead of the caller's.
+    /// The body to send instead of the caller's; that of the first attempt.
     pub body: Option<Vec<u8>>,
+    /// What is to be changed in the first attempt's body for this one.
+    pub edit: Option<Edit>,
     /// The answer will hold a usage chunk that the caller did not ask for.
     pub usage_injected: bool,
     /// Length of the caller's body, bytes.
@@ -77,6 +93,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Do both take from one limit?
+    pub fn is_of_same_limit(&self, other: &Self) -> bool {
+        self.limit.id == other.limit.id
+    }
+
     /// The refusal when there is no room for it.
     pub fn denial(&self, exceeded: Exceeded) -> Denial {
         Denial::LimitExceeded(LimitExceeded {
@@ -103,8 +124,19 @@ pub fn judge_body(
     admission: &Admission,
     body: &[u8],
     draw: u64,
-) -> Result<Plan, Denial> {
-    let endpoint = admission.endpoint;
+) -> Result<Chain, Denial> {
+    judge_body_watched(view, now_ms, admission, body, draw, &mut |_| {})
+}
+
+/// The same, where `look` is told of each routing rule that looks at the request.
+pub fn judge_body_watched(
+    view: &dyn PolicyView,
+    now_ms: i64,
+    admission: &Admission,
+    body: &[u8],
+    draw: u64,
+    look: &mut dyn FnMut(Looked<'_>),
+) -> Result<Chain, Denial> {
     let settings = view.settings().ok_or(Denial::PolicyUnavailable)?;
     let key = authenticate(view, &settings, now_ms, admission.presented)?;
     let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
@@ -114,108 +146,236 @@ pub fn judge_body(
         });
     }
     let request = read(admission, body).map_err(refuse_body)?;
-    let route = route::find(route::Question {
+    let (team, customer) = owners(view, key.as_deref())?;
+    let question = route::Question {
         view,
         settings: &settings,
         key: key.as_deref(),
-        endpoint,
+        endpoint: admission.endpoint,
         default_provider: admission.path_provider,
         requested: &request.model,
-        draw,
-    })?;
-    let format = format_of(route.provider.wire_format);
-    let upstream_path = endpoint.upstream_path(format, route.model);
-    let mut upstream_path = upstream_path.ok_or_else(|| route::not_served(route.provider))?;
-    if !admission.query.is_empty() {
-        upstream_path.push('?');
-        upstream_path.push_str(&admission.query);
-    }
-    let model = view.model(&route.provider.name, route.model);
-    let input_bound = input_bound(&request, model.as_deref());
-    let owner = |id: Option<&String>, find: &dyn Fn(&str) -> Option<Rc<Owner>>| match id {
-        // An owner that the key names and the policy lacks: refuse rather than forget its limits.
-        Some(id) => find(id).map(Some).ok_or(Denial::PolicyUnavailable),
-        None => Ok(None),
-    };
-    let team_id = key.as_ref().and_then(|key| key.team_id.as_ref());
-    let team = owner(team_id, &|id| view.team(id))?;
-    let customer_id = key.as_ref().and_then(|key| key.customer_id.as_ref());
-    let customer_id = team
-        .as_ref()
-        .and_then(|team| team.customer_id.as_ref())
-        .or(customer_id);
-    let customer = owner(customer_id, &|id| view.customer(id))?;
-    let limits = applicable_limits(
-        &settings.model_limits,
-        Subject {
-            provider: &route.provider.name,
-            model: route.model,
-            customer: customer.as_deref(),
-            team: team.as_deref(),
-            key: key.as_deref(),
-            config: route.config,
+        fallbacks: request.fallbacks.as_deref(),
+        draw: match (&key, &admission.session) {
+            (Some(key), Some(session)) => draw_of_session(&key.id, session),
+            _ => draw,
         },
-    );
-    let is_charged = key.is_some() || limits.iter().any(|it| it.limit.metric == Metric::Cost);
-    let key_id = key.as_ref().map(|key| key.id.as_str());
-    let most_units = units::most(&request);
-    let most_output = output_bound(&request, model.as_deref());
-    let asked = Priceable {
-        settings: &settings,
-        endpoint,
-        key_id,
-        is_charged,
-        provider: &route.provider.name,
-        name: route.model,
-        model: model.as_deref(),
     };
-    let (price, cost_bound) = match price(&asked) {
-        Priced::Free => (None, Nanos::ZERO),
-        Priced::By(list) => {
-            let price = Pricing::new(list, request.service_tier, input_bound);
-            let bound = price.bound(input_bound, most_output, request.choices, most_units);
-            (Some(price), bound.ok_or_else(|| price_unknown(&route))?)
+    let asked = Asked {
+        question,
+        admission,
+        request: &request,
+        team: team.as_deref(),
+        customer: customer.as_deref(),
+        now_ms,
+    };
+    let mut failed = Vec::new();
+    let decision = asked.decide(|looked| {
+        if looked.answer == Err(Fault::Failed) {
+            failed.push(looked.rule.id.clone());
         }
-        Priced::Unknown => return Err(price_unknown(&route)),
-    };
-    let reservations = limits.into_iter().map(|applicable| Reservation {
-        level: applicable.level,
-        owner_id: applicable.owner_id.to_owned(),
-        limit: applicable.limit.clone(),
-        amount: match applicable.limit.metric {
-            Metric::Cost => cost_bound.get(),
-            // Tokens are charged when they are known; here there must be room for one.
-            Metric::Requests | Metric::Tokens | Metric::InFlight => 1,
-        },
+        look(looked);
     });
-    let reservations = reservations.collect();
-    let rewritten = request.rewrite(route.model).map_err(refuse_body)?;
-    Ok(Plan {
-        endpoint,
-        provider_config_id: route.config.map(|config| config.id.clone()),
-        provider: route.provider.name.clone(),
-        cluster: route.provider.cluster.clone(),
-        model: route.model.to_owned(),
-        upstream_path,
-        price,
-        cost_bound,
-        input_bound,
-        most_units,
-        output: OutputBound {
-            tokens: most_output,
-            choices: request.choices,
-            slots: rewritten.output_slots,
-            reserving: settings.reserving,
-            clamped: None,
-        },
-        body: rewritten.body,
-        usage_injected: rewritten.usage_injected,
-        body_bytes,
-        reservations,
-        team,
-        customer,
-        key,
-    })
+    let ruling = Ruling {
+        rule_id: decision.rule.map(|rule| rule.id.clone()),
+        failed,
+    };
+    let judging = Judging {
+        view,
+        settings: &settings,
+        admission,
+        request: &request,
+        body,
+        key: key.as_ref(),
+        team: team.as_ref(),
+        customer: customer.as_ref(),
+    };
+    let chain = judging.chain(route::find(question, &decision))?;
+    Ok(chain.ruled(ruling))
+}
+
+/// A request whose body was read, and who asks.
+struct Judging<'a> {
+    view: &'a dyn PolicyView,
+    settings: &'a Settings,
+    admission: &'a Admission,
+    request: &'a Request<'a>,
+    body: &'a [u8],
+    key: Option<&'a Rc<VirtualKey>>,
+    team: Option<&'a Rc<Owner>>,
+    customer: Option<&'a Rc<Owner>>,
+}
+
+impl Judging<'_> {
+    /// The attempts: whoever was found and passes the rest of the checks.
+    fn chain(&self, found: route::Found<'_>) -> Result<Chain, Denial> {
+        let (mut left_out, mut denial) = (found.left_out, found.denial);
+        let mut attempts: Vec<Plan> = Vec::with_capacity(found.routes.len().min(MAX_ATTEMPTS));
+        for (place, route) in found.routes {
+            let planned = if attempts.len() >= MAX_ATTEMPTS {
+                Err(Reason::TooMany)
+            } else {
+                self.plan(place, &route, attempts.first_mut())
+                    .map_err(Reason::Denied)
+            };
+            match planned {
+                Ok(plan) => attempts.push(plan),
+                Err(reason) => {
+                    if let Reason::Denied(why) = &reason
+                        && attempts.is_empty()
+                        && denial.is_none()
+                    {
+                        denial = Some(why.clone());
+                    }
+                    left_out.push(LeftOut {
+                        provider: route.provider.name.clone(),
+                        model: route.model.to_owned(),
+                        reason,
+                    });
+                }
+            }
+        }
+        Chain::new(attempts, left_out, denial)
+    }
+
+    /// One attempt. `first`: the one whose body the others' are made of; `None`: this is it.
+    fn plan(
+        &self,
+        fallback_index: u32,
+        route: &Route<'_>,
+        first: Option<&mut Plan>,
+    ) -> Result<Plan, Denial> {
+        let Self {
+            settings, request, ..
+        } = *self;
+        let endpoint = self.admission.endpoint;
+        let provider = route.provider;
+        let format = format_of(provider.wire_format);
+        let upstream_path = endpoint.upstream_path(format, route.model);
+        let mut upstream_path = upstream_path.ok_or_else(|| route::not_served(provider))?;
+        if !self.admission.query.is_empty() {
+            upstream_path.push('?');
+            upstream_path.push_str(&self.admission.query);
+        }
+        let model = self.view.model(&provider.name, route.model);
+        let input_bound = input_bound(request, model.as_deref());
+        let key = self.key.map(Rc::as_ref);
+        let limits = applicable_limits(
+            &settings.model_limits,
+            Subject {
+                provider: &provider.name,
+                model: route.model,
+                customer: self.customer.map(Rc::as_ref),
+                team: self.team.map(Rc::as_ref),
+                key,
+                config: route.config,
+            },
+        );
+        let is_charged = key.is_some() || limits.iter().any(|it| it.limit.metric == Metric::Cost);
+        let most_units = units::most(request);
+        let most_output = output_bound(request, model.as_deref());
+        let asked = Priceable {
+            settings,
+            endpoint,
+            key_id: key.map(|key| key.id.as_str()),
+            is_charged,
+            provider: &provider.name,
+            name: route.model,
+            model: model.as_deref(),
+        };
+        let (price, cost_bound) = match price(&asked) {
+            Priced::Free => (None, Nanos::ZERO),
+            Priced::By(list) => {
+                let price = Pricing::new(list, request.service_tier, input_bound);
+                let bound = price.bound(input_bound, most_output, request.choices, most_units);
+                (Some(price), bound.ok_or_else(|| price_unknown(route))?)
+            }
+            Priced::Unknown => return Err(price_unknown(route)),
+        };
+        let reservations = limits.into_iter().map(|applicable| Reservation {
+            level: applicable.level,
+            owner_id: applicable.owner_id.to_owned(),
+            limit: applicable.limit.clone(),
+            amount: match applicable.limit.metric {
+                Metric::Cost => cost_bound.get(),
+                // Tokens are charged when they are known; here there must be room for one.
+                Metric::Requests | Metric::Tokens | Metric::InFlight => 1,
+            },
+        });
+        let reservations = reservations.collect();
+        let body = self.body_of(route.model, first)?;
+        Ok(Plan {
+            endpoint,
+            provider_config_id: route.config.map(|config| config.id.clone()),
+            provider: provider.name.clone(),
+            cluster: provider.cluster.clone(),
+            model: route.model.to_owned(),
+            fallback_index,
+            retry_on: provider.retry_on,
+            per_try_timeout_ms: provider.per_try_timeout_ms,
+            upstream_path,
+            price,
+            cost_bound,
+            input_bound,
+            most_units,
+            output: OutputBound {
+                tokens: most_output,
+                choices: request.choices,
+                slots: body.output_slots,
+                reserving: settings.reserving,
+                clamped: None,
+            },
+            body: body.whole,
+            edit: body.edit,
+            usage_injected: body.usage_injected,
+            body_bytes: u64::try_from(self.body.len()).unwrap_or(u64::MAX),
+            reservations,
+            team: self.team.cloned(),
+            customer: self.customer.cloned(),
+            key: self.key.cloned(),
+        })
+    }
+
+    /// The body for an attempt with this model: as a whole for the first, as an edit of that for others.
+    fn body_of(&self, model: &str, first: Option<&mut Plan>) -> Result<BodyToSend, Denial> {
+        if let Some(first) = &first
+            && first.model == model
+        {
+            return Ok(BodyToSend {
+                whole: None,
+                edit: None,
+                usage_injected: first.usage_injected,
+                output_slots: first.output.slots.clone(),
+            });
+        }
+        let rewritten = self.request.rewrite(model).map_err(refuse_body)?;
+        let (whole, edit) = match first {
+            None => (rewritten.body, None),
+            Some(first) => {
+                let of_first = first.body.as_deref().unwrap_or(self.body);
+                let own = rewritten.body.as_deref().unwrap_or(self.body);
+                let edit = Edit::between(of_first, own);
+                if edit.is_some() && first.body.is_none() {
+                    // What edits are made for is kept with them.
+                    first.body = Some(self.body.to_vec());
+                }
+                (None, edit)
+            }
+        };
+        Ok(BodyToSend {
+            whole,
+            edit,
+            usage_injected: rewritten.usage_injected,
+            output_slots: rewritten.output_slots,
+        })
+    }
+}
+
+/// What goes to a provider as the body of a request.
+struct BodyToSend {
+    whole: Option<Vec<u8>>,
+    edit: Option<Edit>,
+    usage_injected: bool,
+    output_slots: Vec<Range<usize>>,
 }
 
 fn read<'b>(admission: &'b Admission, body: &'b [u8]) -> Result<Request<'b>, RequestError> {
@@ -281,7 +441,7 @@ fn price(of: &Priceable<'_>) -> Priced {
     }
 }
 
-fn price_unknown(route: &route::Route<'_>) -> Denial {
+fn price_unknown(route: &Route<'_>) -> Denial {
     Denial::PriceUnknown {
         provider: route.provider.name.clone(),
         model: route.model.to_owned(),
@@ -314,11 +474,9 @@ fn output_bound(request: &Request<'_>, model: Option<&Model>) -> u64 {
 }
 
 impl Plan {
-    /// The refusal when the reservation at `index` found no room.
-    pub fn limit_denial(&self, index: usize, exceeded: Exceeded) -> Denial {
-        let Some(reservation) = self.reservations.get(index) else {
-            return Denial::PolicyUnavailable;
-        };
-        reservation.denial(exceeded)
+    /// Does it reserve from the same limit?
+    pub fn takes_from(&self, reservation: &Reservation) -> bool {
+        let mut own = self.reservations.iter();
+        own.any(|known| known.is_of_same_limit(reservation))
     }
 }

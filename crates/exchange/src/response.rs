@@ -15,6 +15,7 @@ use reeve_policy::money::Nanos;
 use reeve_policy::price::Tokens;
 use reeve_policy::price_list::Service;
 
+use crate::chain::Chain;
 use crate::pricing::{self, Pricing};
 use crate::request::Plan;
 use crate::units;
@@ -51,7 +52,9 @@ impl Outcome {
 /// Watches a response go by.
 #[derive(Debug)]
 pub struct Metering {
-    plan: Plan,
+    chain: Chain,
+    /// The attempt under way, from 0; the one that answers.
+    attempt: usize,
     status: u16,
     reader: Reader,
 }
@@ -89,7 +92,10 @@ pub struct Settlement {
     pub streamed: bool,
     /// How it ended.
     pub outcome: Outcome,
-    /// What each reservation of the plan is settled for, in their order.
+    /// The attempt that answered, or was the last one under way; from 0.
+    pub attempt: usize,
+    /// What each reservation of the chain is settled for, in their order: what is reserved for other
+    /// attempts than that one is given back.
     pub charges: Vec<i64>,
 }
 
@@ -104,17 +110,34 @@ struct Bill {
 
 impl Metering {
     /// Of a request that goes to its provider now.
-    pub const fn new(plan: Plan) -> Self {
+    pub fn new(chain: impl Into<Chain>) -> Self {
         Self {
-            plan,
+            chain: chain.into(),
+            attempt: 0,
             status: 0,
             reader: Reader::Nothing,
         }
     }
 
+    /// The attempts that may be made.
+    pub const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
     /// The plan that is being carried out.
-    pub const fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn plan(&self) -> &Plan {
+        self.chain.attempt(self.attempt)
+    }
+
+    /// It is this attempt's answer that comes, or that did not come; from 0.
+    pub fn set_attempt(&mut self, attempt: usize) {
+        let last = self.chain.attempts().count().saturating_sub(1);
+        self.attempt = attempt.min(last);
+    }
+
+    /// The attempt under way, from 0.
+    pub const fn attempt(&self) -> usize {
+        self.attempt
     }
 
     /// Takes the response's head. `true`: the body may be changed on its way, so a `content-length`
@@ -125,7 +148,7 @@ impl Metering {
             self.reader = Reader::Nothing;
             return false;
         }
-        let meter = ResponseMeter::new(self.plan.endpoint, self.plan.usage_injected, head);
+        let meter = ResponseMeter::new(self.plan().endpoint, self.plan().usage_injected, head);
         let may_change = meter.may_change();
         self.reader = Reader::Meter(Box::new(meter));
         may_change
@@ -159,28 +182,30 @@ impl Metering {
     pub fn cost(&mut self) -> Option<Nanos> {
         self.finish_reading();
         match &self.reader {
-            Reader::Read { .. } if self.plan.price.is_some() => Some(self.bill().cost),
+            Reader::Read { .. } if self.plan().price.is_some() => Some(self.bill().cost),
             _ => None,
         }
     }
 
-    /// Comes to a settlement. The plan is given back for the record.
-    pub fn settle(mut self, outcome: Outcome) -> (Plan, Settlement) {
+    /// Comes to a settlement. The chain is given back for the record.
+    pub fn settle(mut self, outcome: Outcome) -> (Chain, Settlement) {
         self.finish_reading();
         let bill = self.bill();
         let streamed = matches!(self.reader, Reader::Read { streamed: true, .. });
-        let charges = self
-            .plan
-            .reservations
-            .iter()
-            .map(|reservation| match reservation.limit.metric {
+        let plan = self.plan();
+        let reservations = self.chain.reservations();
+        let charges = reservations.iter().map(|reservation| {
+            if !self.chain.is_single() && !plan.takes_from(reservation) {
+                return 0;
+            }
+            match reservation.limit.metric {
                 Metric::Cost => bill.cost.get(),
                 Metric::Requests => 1,
                 Metric::Tokens => i64::try_from(bill.tokens.total()).unwrap_or(i64::MAX),
                 // It comes back.
                 Metric::InFlight => 0,
-            })
-            .collect();
+            }
+        });
         let settlement = Settlement {
             usage: bill.usage,
             cost: bill.cost,
@@ -189,9 +214,10 @@ impl Metering {
             status: self.status,
             streamed,
             outcome,
-            charges,
+            attempt: self.attempt,
+            charges: charges.collect(),
         };
-        (self.plan, settlement)
+        (self.chain, settlement)
     }
 
     fn finish_reading(&mut self) {
@@ -205,7 +231,7 @@ impl Metering {
     }
 
     fn bill(&self) -> Bill {
-        let plan = &self.plan;
+        let plan = self.plan();
         let metered = match &self.reader {
             Reader::Read { metered, .. } => Some(metered),
             Reader::Meter(_) | Reader::Nothing => None,
@@ -252,7 +278,7 @@ impl Metering {
 
     /// Of a model that charges for something else than tokens.
     fn bill_by_units(&self, price: &Pricing, metered: Option<&Metered>) -> Bill {
-        let plan = &self.plan;
+        let plan = self.plan();
         let used = metered.and_then(|metered| {
             let units = units::used(plan.endpoint, plan.most_units, metered)?;
             price.cost_of_units(units)
@@ -274,27 +300,36 @@ impl Metering {
     }
 }
 
-/// What becomes of a request whose exchange nobody saw end: everything that was reserved for it.
-pub fn abandon(plan: &Plan) -> Settlement {
-    let usage = input_estimate(plan);
+/// What becomes of a request whose exchange nobody saw end: everything that was reserved for it, whoever
+/// it went to.
+pub fn abandon(chain: &Chain) -> Settlement {
+    let usage = input_estimate(chain.first());
+    let cost = chain.cost_bound();
+    let reservations = chain.reservations();
+    let charges = reservations.iter().map(|reservation| {
+        match reservation.limit.metric {
+            // Of a limit that is not every attempt's, what one of those can cost.
+            Metric::Cost => chain
+                .attempts()
+                .filter(|plan| plan.takes_from(reservation))
+                .map(|plan| plan.cost_bound.get())
+                .max()
+                .unwrap_or_default(),
+            Metric::Requests => 1,
+            Metric::Tokens => i64::try_from(usage.total_tokens()).unwrap_or(i64::MAX),
+            Metric::InFlight => 0,
+        }
+    });
     Settlement {
         usage,
-        cost: plan.cost_bound,
+        cost,
         service: None,
         estimated: true,
         status: 0,
         streamed: false,
         outcome: Outcome::FilterTrap,
-        charges: plan
-            .reservations
-            .iter()
-            .map(|reservation| match reservation.limit.metric {
-                Metric::Cost => plan.cost_bound.get(),
-                Metric::Requests => 1,
-                Metric::Tokens => i64::try_from(usage.total_tokens()).unwrap_or(i64::MAX),
-                Metric::InFlight => 0,
-            })
-            .collect(),
+        attempt: 0,
+        charges: charges.collect(),
     }
 }
 

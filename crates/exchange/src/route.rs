@@ -1,19 +1,23 @@
-//! To which provider a request goes.
+//! To which provider a request goes, and to which ones if that one fails.
 //!
 //! * `provider/model` goes to that provider, if the key may use it. Only a configured provider's name
 //!   is a prefix: `meta-llama/llama-3` is a model.
 //! * A path with a vendor's prefix (`/anthropic/…`) names its provider likewise.
-//! * A bare model goes to one of the key's providers that admit it, drawn by weight. Where no config
-//!   has a weight, it goes to the first that admits it, in the order in which they are configured: a
-//!   key with one provider needs no weight.
+//! * A bare model goes to one of the key's providers that admit it, drawn by weight; the others follow,
+//!   heaviest first. Where no config has a weight, it goes to the first that admits it, in the order in
+//!   which they are configured: a key with one provider needs no weight.
+//! * Fallbacks that a routing rule or the caller names come instead of those others, each judged like a
+//!   request for it.
 
 use reeve_llm::{Endpoint, WireFormat, split_model};
 use reeve_policy::access;
-use reeve_policy::routing::choose;
+use reeve_policy::routing::order;
+use reeve_policy::routing_rules::{Decision, Place};
 use reeve_policy::view::{self, PolicyView, Provider, Settings};
 use reeve_policy::virtual_key::{ProviderConfig, VirtualKey};
 
 use crate::Denial;
+use crate::chain::{LeftOut, Reason};
 
 /// Where a request goes.
 #[derive(Debug, Clone, Copy)]
@@ -41,23 +45,126 @@ pub struct Question<'a> {
     pub default_provider: Option<&'a str>,
     /// The model as the caller wrote it.
     pub requested: &'a str,
+    /// What the caller wants tried after it; `None`: the caller does not say.
+    pub fallbacks: Option<&'a [String]>,
     /// A uniform random number.
     pub draw: u64,
 }
 
-/// Chooses the provider, or says why there is none.
-pub fn find(question: Question<'_>) -> Result<Route<'_>, Denial> {
+/// Who may be asked, and who may not.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// In order; each with its place among all that were thought of, from 0.
+    pub routes: Vec<(u32, Route<'a>)>,
+    /// The others.
+    pub left_out: Vec<LeftOut>,
+    /// Why the first choice is none; `None`: it is one.
+    pub denial: Option<Denial>,
+}
+
+/// What the caller asks for.
+pub fn asked(question: Question<'_>) -> Place<'_> {
     let settings = question.settings;
     let (named, model) = split_model(question.requested, |name| settings.provider(name).is_some());
-    match named.or(question.default_provider) {
-        Some(name) => to_named(question, name, model),
+    Place {
+        provider: named.or(question.default_provider),
+        model,
+    }
+}
+
+/// Finds the providers to ask for what the rules decided. Each of them is within the key's boundary.
+pub fn find<'a>(question: Question<'a>, decision: &Decision<'a>) -> Found<'a> {
+    let model = decision.place.model;
+    let mut found = match decision.place.provider {
+        Some(name) => Found::of_first(to_named(question, name, model), name, model),
         None => to_any(question, model),
+    };
+    if let Some(fallbacks) = decision.fallbacks() {
+        found.routes.truncate(1);
+        for (index, place) in (1..).zip(fallbacks) {
+            found.add(
+                question,
+                index,
+                place.provider.unwrap_or_default(),
+                place.model,
+            );
+        }
+    } else if let Some(fallbacks) = question.fallbacks {
+        found.routes.truncate(1);
+        for (index, fallback) in (1..).zip(fallbacks) {
+            found.add_fallback(question, index, fallback);
+        }
+    }
+    found
+}
+
+/// May whoever asks have this, were there no limits and no prices?
+pub fn is_admitted<'a>(question: Question<'a>, place: Place<'a>) -> bool {
+    match place.provider {
+        Some(name) => to_named(question, name, place.model).is_ok(),
+        None => !to_any(question, place.model).routes.is_empty(),
+    }
+}
+
+impl<'a> Found<'a> {
+    fn of_first(route: Result<Route<'a>, Denial>, provider: &str, model: &str) -> Self {
+        let mut found = Self {
+            routes: Vec::new(),
+            left_out: Vec::new(),
+            denial: None,
+        };
+        match route {
+            Ok(route) => found.routes.push((0, route)),
+            Err(denial) => {
+                found.leave_out(provider, model, Reason::Denied(denial.clone()));
+                found.denial = Some(denial);
+            }
+        }
+        found
+    }
+
+    fn leave_out(&mut self, provider: &str, model: &str, reason: Reason) {
+        self.left_out.push(LeftOut {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            reason,
+        });
+    }
+
+    fn add_fallback(&mut self, question: Question<'a>, place: u32, fallback: &'a str) {
+        let settings = question.settings;
+        let (named, model) = split_model(fallback, |name| settings.provider(name).is_some());
+        let Some(provider) = named else {
+            // What stands in front of the model is no provider here.
+            let (name, model) = fallback.split_once('/').unwrap_or(("", fallback));
+            let provider = name.to_owned();
+            return self.leave_out(
+                name,
+                model,
+                Reason::Denied(Denial::ProviderBlocked { provider }),
+            );
+        };
+        self.add(question, place, provider, model);
+    }
+
+    fn add(&mut self, question: Question<'a>, place: u32, provider: &str, model: &'a str) {
+        match to_named(question, provider, model) {
+            Ok(route) if self.has(&route) => self.leave_out(provider, model, Reason::Twice),
+            Ok(route) => self.routes.push((place, route)),
+            Err(denial) => self.leave_out(provider, model, Reason::Denied(denial)),
+        }
+    }
+
+    fn has(&self, route: &Route<'_>) -> bool {
+        self.routes.iter().any(|(_, known)| {
+            known.provider.name == route.provider.name && known.model == route.model
+        })
     }
 }
 
 fn to_named<'a>(question: Question<'a>, name: &str, model: &'a str) -> Result<Route<'a>, Denial> {
     let Some(provider) = question.settings.provider(name) else {
-        // Only a path can name a provider that is not configured.
+        // A path can name a provider that is not configured, and a rule one that is gone.
         return Err(Denial::ProviderBlocked {
             provider: name.to_owned(),
         });
@@ -73,6 +180,16 @@ fn to_named<'a>(question: Question<'a>, name: &str, model: &'a str) -> Result<Ro
             config => config,
         },
     };
+    usable(question, provider, config, model)
+}
+
+/// May this provider be asked for this model?
+fn usable<'a>(
+    question: Question<'a>,
+    provider: &'a Provider,
+    config: Option<&'a ProviderConfig>,
+    model: &'a str,
+) -> Result<Route<'a>, Denial> {
     if !speaks(provider, question.endpoint) {
         return Err(not_served(provider));
     }
@@ -88,58 +205,62 @@ fn to_named<'a>(question: Question<'a>, name: &str, model: &'a str) -> Result<Ro
     })
 }
 
-fn to_any<'a>(question: Question<'a>, model: &'a str) -> Result<Route<'a>, Denial> {
-    let Question {
-        view,
-        settings,
-        endpoint,
-        ..
-    } = question;
-    let usable = |provider: &'a Provider, config: Option<&'a ProviderConfig>| {
-        (speaks(provider, endpoint) && admits(view, provider, config, model)).then_some(Route {
-            provider,
-            config,
-            model,
-        })
+fn to_any<'a>(question: Question<'a>, model: &'a str) -> Found<'a> {
+    let mut found = Found {
+        routes: Vec::new(),
+        left_out: Vec::new(),
+        denial: None,
     };
-    let listed = |provider: &&Provider| view.model(&provider.name, model).is_some();
-    let candidates: Vec<Route<'a>> = match question.key {
-        None => settings
-            .providers
-            .iter()
-            .filter(listed)
-            .filter_map(|provider| usable(provider, None))
-            .collect(),
-        Some(key) => {
-            let configured = key
-                .provider_configs
-                .iter()
-                .filter_map(|config| usable(settings.provider(&config.provider)?, Some(config)));
-            let open = settings.providers.iter().filter(|provider| {
-                key.allow_all_providers && key.provider_config(&provider.name).is_none()
-            });
-            let open = open
-                .filter(listed)
-                .filter_map(|provider| usable(provider, None));
-            configured.chain(open).collect()
+    let candidates = candidates(question, model, &mut found);
+    let weights: Vec<Option<u32>> = candidates.iter().map(weight).collect();
+    let order = order(&weights, question.draw);
+    let places = order.iter().filter_map(|index| candidates.get(*index));
+    found.routes = (0..).zip(places.copied()).collect();
+    for (index, route) in candidates.iter().enumerate() {
+        if !order.contains(&index) {
+            found.leave_out(&route.provider.name, model, Reason::NoWeight);
         }
-    };
-    let weights: Vec<u32> = candidates
-        .iter()
-        .map(|route| {
-            route
-                .config
-                .and_then(|config| config.weight_ppm)
-                .unwrap_or(0)
-        })
-        .collect();
-    let index = choose(&weights, question.draw).unwrap_or(0);
-    candidates
-        .get(index)
-        .copied()
-        .ok_or_else(|| Denial::ModelBlocked {
+    }
+    if found.routes.is_empty() {
+        found.denial = Some(Denial::ModelBlocked {
             model: model.to_owned(),
-        })
+        });
+    }
+    found
+}
+
+fn weight(route: &Route<'_>) -> Option<u32> {
+    route.config.and_then(|config| config.weight_ppm)
+}
+
+/// The providers that admit a bare model, in the order in which they are configured.
+fn candidates<'a>(question: Question<'a>, model: &'a str, found: &mut Found<'a>) -> Vec<Route<'a>> {
+    let settings = question.settings;
+    let mut candidates = Vec::new();
+    let mut consider = |provider: &'a Provider, config: Option<&'a ProviderConfig>| match usable(
+        question, provider, config, model,
+    ) {
+        Ok(route) => candidates.push(route),
+        Err(denial) => found.leave_out(&provider.name, model, Reason::Denied(denial)),
+    };
+    if let Some(key) = question.key {
+        for config in &key.provider_configs {
+            if let Some(provider) = settings.provider(&config.provider) {
+                consider(provider, Some(config));
+            }
+        }
+    }
+    // Without a config of its own a provider is asked for what the catalogue lists.
+    let is_open = |name: &str| match question.key {
+        None => true,
+        Some(key) => key.allow_all_providers && key.provider_config(name).is_none(),
+    };
+    for provider in &settings.providers {
+        if is_open(&provider.name) && question.view.model(&provider.name, model).is_some() {
+            consider(provider, None);
+        }
+    }
+    candidates
 }
 
 /// The refusal of an API that the provider does not have.

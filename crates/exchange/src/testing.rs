@@ -10,10 +10,12 @@ use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::reservation::Reserving;
+use reeve_policy::retry::RetryOn;
 use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
 use crate::Denial;
+use crate::chain::Chain;
 use crate::head::{self, Admission, Admitted, Judged};
 use crate::headers::Headers;
 use crate::reply::Reply;
@@ -30,6 +32,9 @@ pub(crate) struct Policy {
     pub(crate) teams: HashMap<String, Owner>,
     pub(crate) customers: HashMap<String, Owner>,
     pub(crate) models: HashMap<(String, String), Model>,
+    /// By the limit's id.
+    pub(crate) used: HashMap<String, i64>,
+    pub(crate) refuses_to_tell_usage: bool,
 }
 
 impl Policy {
@@ -40,6 +45,8 @@ impl Policy {
             name: name.into(),
             wire_format,
             cluster: format!("provider_{name}"),
+            retry_on: RetryOn::ALL,
+            per_try_timeout_ms: None,
         };
         let price = Price {
             cache_read: 1_250_000_000,
@@ -85,6 +92,7 @@ impl Policy {
                 ceiling: None,
                 price_overrides: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
             }),
             key: Some(VirtualKey {
                 id: "key-1".into(),
@@ -97,6 +105,7 @@ impl Policy {
                 customer_id: None,
                 limits: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
+                routing_rules: Vec::new(),
             }),
             models,
             ..Self::default()
@@ -144,6 +153,10 @@ impl PolicyView for Policy {
         names.sort();
         Some(Rc::new(names))
     }
+    fn used(&self, limit: &Limit, _: i64) -> i64 {
+        assert!(!self.refuses_to_tell_usage, "{limit:?}");
+        self.used.get(&limit.id).copied().unwrap_or_default()
+    }
 }
 
 pub(crate) fn config(provider: &str, allowed: &[&str], weight_ppm: Option<u32>) -> ProviderConfig {
@@ -177,6 +190,7 @@ pub(crate) fn owner(id: &str, limits: Vec<Limit>) -> Owner {
         name: id.into(),
         customer_id: None,
         limits,
+        routing_rules: Vec::new(),
     }
 }
 
@@ -230,7 +244,7 @@ impl Head {
     /// Of a request with a body.
     pub(crate) fn judge(&self, policy: &Policy) -> Result<Admission, Denial> {
         match self.judged(policy).verdict? {
-            Admitted::AwaitsBody(admission) => Ok(admission),
+            Admitted::AwaitsBody(admission) => Ok(admission.with_fields(self.fields.clone())),
             Admitted::Answered(reply) => panic!("answered: {reply:?}"),
         }
     }
@@ -245,9 +259,14 @@ impl Head {
 }
 
 /// Head and body together, with a draw in the middle.
-pub(crate) fn plan(policy: &Policy, path: &'static str, body: &str) -> Result<Plan, Denial> {
+pub(crate) fn chain(policy: &Policy, path: &'static str, body: &str) -> Result<Chain, Denial> {
     let admission = Head::post(path).judge(policy)?;
     request::judge_body(policy, 0, &admission, body.as_bytes(), u64::MAX / 2)
+}
+
+/// The first attempt of it.
+pub(crate) fn plan(policy: &Policy, path: &'static str, body: &str) -> Result<Plan, Denial> {
+    chain(policy, path, body).map(Chain::into_first)
 }
 
 /// A chat request for `model`.

@@ -19,6 +19,7 @@
 
 pub mod access;
 pub mod calendar;
+pub mod expression;
 pub mod key_format;
 pub mod lease;
 pub mod limit;
@@ -31,7 +32,9 @@ pub mod price_list;
 pub mod price_override;
 pub mod required_headers;
 pub mod reservation;
+pub mod retry;
 pub mod routing;
+pub mod routing_rules;
 pub mod units;
 pub mod view;
 pub mod virtual_key;

@@ -43,6 +43,17 @@ pub enum Level {
 }
 
 impl Level {
+    /// All of them, widest first.
+    pub const ALL: [Self; 7] = [
+        Self::Provider,
+        Self::Model,
+        Self::Customer,
+        Self::Team,
+        Self::VirtualKey,
+        Self::VirtualKeyModel,
+        Self::ProviderConfig,
+    ];
+
     /// The word for it in JSON and logs.
     pub const fn as_str(self) -> &'static str {
         match self {

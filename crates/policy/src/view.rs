@@ -2,11 +2,14 @@
 
 use std::rc::Rc;
 
+use crate::limit::Limit;
 use crate::model_limits::ModelLimitsTable;
 use crate::price_list::PriceList;
 use crate::price_override::PriceOverride;
 use crate::required_headers::RequiredHeader;
 use crate::reservation::Reserving;
+use crate::retry::RetryOn;
+use crate::routing_rules::Rule;
 use crate::virtual_key::{KeyDigest, Owner, VirtualKey};
 
 /// The policy in force, as far as one decision asks for it. The filter answers from shared data and
@@ -24,6 +27,9 @@ pub trait PolicyView {
     fn model(&self, provider: &str, model: &str) -> Option<Rc<Model>>;
     /// Names of all models that the catalogue lists for a provider, in order.
     fn models(&self, provider: &str) -> Option<Rc<Vec<String>>>;
+    /// How much of a limit counts as used in the window of `now_ms`, as far as it is known here. Only
+    /// routing rules that look at limits ask, and it decides nothing but where a request goes.
+    fn used(&self, limit: &Limit, now_ms: i64) -> i64;
 }
 
 /// Settings of the whole.
@@ -45,6 +51,8 @@ pub struct Settings {
     pub price_overrides: Vec<PriceOverride>,
     /// Limits of models and providers, whoever asks.
     pub model_limits: ModelLimitsTable,
+    /// Routing rules of everyone, in order.
+    pub routing_rules: Vec<Rule>,
 }
 
 impl Settings {
@@ -63,6 +71,10 @@ pub struct Provider {
     pub wire_format: WireFormat,
     /// The Envoy cluster.
     pub cluster: String,
+    /// After which of its failures the next provider is tried.
+    pub retry_on: RetryOn,
+    /// How long the head of its answer may take, milliseconds; `None`: as long as it likes.
+    pub per_try_timeout_ms: Option<u32>,
 }
 
 /// Whose wire format a provider speaks.

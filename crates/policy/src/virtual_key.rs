@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use crate::access::ModelList;
 use crate::limit::{Level, Limit};
 use crate::model_limits::ModelLimitsTable;
+use crate::routing_rules::Rule;
 
 /// SHA-256 of a virtual key's value: what is stored and looked up. The value itself is shown once
 /// and kept nowhere. (The secret has 202 bits, so no slow hash is needed.)
@@ -63,6 +64,8 @@ pub struct VirtualKey {
     pub limits: Vec<Limit>,
     /// Those of models that it uses.
     pub model_limits: ModelLimitsTable,
+    /// Its own routing rules, in order.
+    pub routing_rules: Vec<Rule>,
 }
 
 /// What one key may do with one provider.
@@ -94,6 +97,8 @@ pub struct Owner {
     pub customer_id: Option<String>,
     /// Budgets and rate limits of everything below.
     pub limits: Vec<Limit>,
+    /// Routing rules of everything below, in order.
+    pub routing_rules: Vec<Rule>,
 }
 
 /// Why a known key may not be used.
@@ -211,6 +216,7 @@ mod tests {
             customer_id: None,
             limits: Vec::new(),
             model_limits: ModelLimitsTable::default(),
+            routing_rules: Vec::new(),
         }
     }
 

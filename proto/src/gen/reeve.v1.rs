@@ -174,6 +174,12 @@ pub struct UsageRecord {
     /// In which tier the provider says it served it; empty: it does not say.
     #[prost(string, tag = "21")]
     pub service_tier: ::prost::alloc::string::String,
+    /// How many attempts were made: all but the last failed before an answer began.
+    #[prost(uint32, tag = "22")]
+    pub attempts: u32,
+    /// Place of the provider among all that were thought of; 0 is the first choice.
+    #[prost(uint32, tag = "23")]
+    pub fallback_index: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {
@@ -370,6 +376,9 @@ pub struct Settings {
     /// Of every request for what they name, whoever makes it.
     #[prost(message, repeated, tag = "5")]
     pub model_limits: ::prost::alloc::vec::Vec<ModelLimits>,
+    /// Those of everyone, in order.
+    #[prost(message, repeated, tag = "40")]
+    pub routing_rules: ::prost::alloc::vec::Vec<RoutingRule>,
 }
 /// Limits of a model, of a provider, or of a model at a provider.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -395,6 +404,12 @@ pub struct Provider {
     /// Name of the Envoy cluster.
     #[prost(string, tag = "3")]
     pub cluster: ::prost::alloc::string::String,
+    /// After which of its failures the next provider is tried.
+    #[prost(enumeration = "RetryClass", repeated, tag = "4")]
+    pub retry_on: ::prost::alloc::vec::Vec<i32>,
+    /// How long the head of its answer may take, milliseconds; absent: as long as it likes.
+    #[prost(uint32, optional, tag = "5")]
+    pub per_try_timeout_ms: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VirtualKey {
@@ -420,6 +435,9 @@ pub struct VirtualKey {
     /// Of what this key does with models.
     #[prost(message, repeated, tag = "10")]
     pub model_limits: ::prost::alloc::vec::Vec<ModelLimits>,
+    /// Those of this key, in order.
+    #[prost(message, repeated, tag = "40")]
+    pub routing_rules: ::prost::alloc::vec::Vec<RoutingRule>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProviderConfig {
@@ -449,6 +467,9 @@ pub struct Owner {
     pub customer_id: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "4")]
     pub limits: ::prost::alloc::vec::Vec<Limit>,
+    /// Those of everything below, in order.
+    #[prost(message, repeated, tag = "40")]
+    pub routing_rules: ::prost::alloc::vec::Vec<RoutingRule>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limit {
@@ -623,6 +644,175 @@ pub struct PriceCard {
     #[prost(int64, tag = "12")]
     pub image_output_price: i64,
 }
+/// Where a condition on a request sends it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoutingRule {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// The condition in postfix order: each node takes what it needs from those before it, and one is left.
+    #[prost(message, repeated, tag = "3")]
+    pub condition: ::prost::alloc::vec::Vec<ConditionNode>,
+    #[prost(message, repeated, tag = "4")]
+    pub targets: ::prost::alloc::vec::Vec<RoutingTarget>,
+    #[prost(message, repeated, tag = "5")]
+    pub fallbacks: ::prost::alloc::vec::Vec<RoutingDestination>,
+    /// All rules look again at what this one made of the request.
+    #[prost(bool, tag = "6")]
+    pub chains: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoutingTarget {
+    #[prost(message, optional, tag = "1")]
+    pub to: ::core::option::Option<RoutingDestination>,
+    /// Parts per million.
+    #[prost(uint32, tag = "2")]
+    pub weight_ppm: u32,
+}
+/// Empty: as the request has it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoutingDestination {
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConditionNode {
+    #[prost(oneof = "condition_node::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    pub kind: ::core::option::Option<condition_node::Kind>,
+}
+/// Nested message and enum types in `ConditionNode`.
+pub mod condition_node {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(bool, tag = "1")]
+        Constant(bool),
+        #[prost(enumeration = "super::Connective", tag = "2")]
+        Connective(i32),
+        #[prost(message, tag = "3")]
+        Texts(super::TextNode),
+        #[prost(message, tag = "4")]
+        Listed(super::ListNode),
+        #[prost(message, tag = "5")]
+        Matches(super::PatternNode),
+        #[prost(message, tag = "6")]
+        Integers(super::IntegerNode),
+        #[prost(message, tag = "7")]
+        Percentages(super::PercentageNode),
+        #[prost(string, tag = "8")]
+        HasHeader(::prost::alloc::string::String),
+        /// A parameter by its name.
+        #[prost(string, tag = "9")]
+        HasParam(::prost::alloc::string::String),
+        #[prost(message, tag = "10")]
+        HasUsage(super::UsageOperand),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TextNode {
+    #[prost(message, optional, tag = "1")]
+    pub left: ::core::option::Option<TextOperand>,
+    #[prost(enumeration = "ConditionTest", tag = "2")]
+    pub test: i32,
+    #[prost(message, optional, tag = "3")]
+    pub right: ::core::option::Option<TextOperand>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListNode {
+    #[prost(message, optional, tag = "1")]
+    pub text: ::core::option::Option<TextOperand>,
+    #[prost(string, repeated, tag = "2")]
+    pub list: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PatternNode {
+    #[prost(message, optional, tag = "1")]
+    pub text: ::core::option::Option<TextOperand>,
+    #[prost(string, tag = "2")]
+    pub pattern: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntegerNode {
+    #[prost(message, optional, tag = "1")]
+    pub left: ::core::option::Option<IntegerOperand>,
+    #[prost(enumeration = "ConditionTest", tag = "2")]
+    pub test: i32,
+    #[prost(message, optional, tag = "3")]
+    pub right: ::core::option::Option<IntegerOperand>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PercentageNode {
+    #[prost(message, optional, tag = "1")]
+    pub left: ::core::option::Option<PercentageOperand>,
+    #[prost(enumeration = "ConditionTest", tag = "2")]
+    pub test: i32,
+    #[prost(message, optional, tag = "3")]
+    pub right: ::core::option::Option<PercentageOperand>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TextOperand {
+    #[prost(oneof = "text_operand::Kind", tags = "1, 2, 3, 4")]
+    pub kind: ::core::option::Option<text_operand::Kind>,
+}
+/// Nested message and enum types in `TextOperand`.
+pub mod text_operand {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(string, tag = "1")]
+        Literal(::prost::alloc::string::String),
+        /// By its name.
+        #[prost(string, tag = "2")]
+        Variable(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        Header(::prost::alloc::string::String),
+        /// By its name.
+        #[prost(string, tag = "4")]
+        Param(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IntegerOperand {
+    #[prost(oneof = "integer_operand::Kind", tags = "1, 2, 3")]
+    pub kind: ::core::option::Option<integer_operand::Kind>,
+}
+/// Nested message and enum types in `IntegerOperand`.
+pub mod integer_operand {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        #[prost(int64, tag = "1")]
+        Literal(i64),
+        #[prost(message, tag = "2")]
+        SizeOf(super::TextOperand),
+        #[prost(message, tag = "3")]
+        Of(super::TextOperand),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PercentageOperand {
+    #[prost(oneof = "percentage_operand::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<percentage_operand::Kind>,
+}
+/// Nested message and enum types in `PercentageOperand`.
+pub mod percentage_operand {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// Millionths of a percent.
+        #[prost(int64, tag = "1")]
+        Literal(i64),
+        #[prost(message, tag = "2")]
+        Used(super::UsageOperand),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsageOperand {
+    #[prost(enumeration = "Metric", tag = "1")]
+    pub metric: i32,
+    /// A level, or a level and a period (`team/1M`); empty: whatever applies.
+    #[prost(string, tag = "2")]
+    pub limits: ::prost::alloc::string::String,
+}
 /// What the catalogue lists for a provider.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ModelNames {
@@ -651,6 +841,45 @@ pub struct Slot {
     /// Milliseconds, Unix epoch.
     #[prost(int64, tag = "3")]
     pub window_start_ms: i64,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RetryClass {
+    Unspecified = 0,
+    /// No connection, or one that refuses the request unseen.
+    ConnectFailure = 1,
+    /// It answers that it has failed or is overloaded.
+    ServerError = 2,
+    /// It answers 429.
+    RateLimited = 3,
+    /// Its answer does not begin in time, or the connection breaks before it does.
+    Timeout = 4,
+}
+impl RetryClass {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RETRY_CLASS_UNSPECIFIED",
+            Self::ConnectFailure => "RETRY_CLASS_CONNECT_FAILURE",
+            Self::ServerError => "RETRY_CLASS_SERVER_ERROR",
+            Self::RateLimited => "RETRY_CLASS_RATE_LIMITED",
+            Self::Timeout => "RETRY_CLASS_TIMEOUT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RETRY_CLASS_UNSPECIFIED" => Some(Self::Unspecified),
+            "RETRY_CLASS_CONNECT_FAILURE" => Some(Self::ConnectFailure),
+            "RETRY_CLASS_SERVER_ERROR" => Some(Self::ServerError),
+            "RETRY_CLASS_RATE_LIMITED" => Some(Self::RateLimited),
+            "RETRY_CLASS_TIMEOUT" => Some(Self::Timeout),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -810,6 +1039,95 @@ impl ServiceTier {
             "SERVICE_TIER_BALANCED" => Some(Self::Balanced),
             "SERVICE_TIER_PRIORITY" => Some(Self::Priority),
             "SERVICE_TIER_ULTRAFAST" => Some(Self::Ultrafast),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Connective {
+    Unspecified = 0,
+    /// Takes one.
+    Not = 1,
+    /// Take two.
+    And = 2,
+    Or = 3,
+    /// Takes three.
+    If = 4,
+}
+impl Connective {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONNECTIVE_UNSPECIFIED",
+            Self::Not => "CONNECTIVE_NOT",
+            Self::And => "CONNECTIVE_AND",
+            Self::Or => "CONNECTIVE_OR",
+            Self::If => "CONNECTIVE_IF",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONNECTIVE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONNECTIVE_NOT" => Some(Self::Not),
+            "CONNECTIVE_AND" => Some(Self::And),
+            "CONNECTIVE_OR" => Some(Self::Or),
+            "CONNECTIVE_IF" => Some(Self::If),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConditionTest {
+    Unspecified = 0,
+    Equal = 1,
+    NotEqual = 2,
+    Less = 3,
+    LessOrEqual = 4,
+    Greater = 5,
+    GreaterOrEqual = 6,
+    /// Of texts only.
+    StartsWith = 7,
+    EndsWith = 8,
+    Contains = 9,
+}
+impl ConditionTest {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONDITION_TEST_UNSPECIFIED",
+            Self::Equal => "CONDITION_TEST_EQUAL",
+            Self::NotEqual => "CONDITION_TEST_NOT_EQUAL",
+            Self::Less => "CONDITION_TEST_LESS",
+            Self::LessOrEqual => "CONDITION_TEST_LESS_OR_EQUAL",
+            Self::Greater => "CONDITION_TEST_GREATER",
+            Self::GreaterOrEqual => "CONDITION_TEST_GREATER_OR_EQUAL",
+            Self::StartsWith => "CONDITION_TEST_STARTS_WITH",
+            Self::EndsWith => "CONDITION_TEST_ENDS_WITH",
+            Self::Contains => "CONDITION_TEST_CONTAINS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONDITION_TEST_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONDITION_TEST_EQUAL" => Some(Self::Equal),
+            "CONDITION_TEST_NOT_EQUAL" => Some(Self::NotEqual),
+            "CONDITION_TEST_LESS" => Some(Self::Less),
+            "CONDITION_TEST_LESS_OR_EQUAL" => Some(Self::LessOrEqual),
+            "CONDITION_TEST_GREATER" => Some(Self::Greater),
+            "CONDITION_TEST_GREATER_OR_EQUAL" => Some(Self::GreaterOrEqual),
+            "CONDITION_TEST_STARTS_WITH" => Some(Self::StartsWith),
+            "CONDITION_TEST_ENDS_WITH" => Some(Self::EndsWith),
+            "CONDITION_TEST_CONTAINS" => Some(Self::Contains),
             _ => None,
         }
     }

@@ -86,6 +86,7 @@ const OUTSIDE: &str = "reeve-bench";
 const RESERVED: &[(&str, &str)] = &[
     ("proxy-wasm", "reeve-filter"),
     ("axum", "reeve-control-plane"),
+    ("cel", "reeve-control-plane"),
     ("hyper", "reeve-control-plane"),
     ("sqlx", "reeve-control-plane"),
     ("tokio", "reeve-control-plane"),

@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod clusters;
+mod routes;
 
 use serde_json::Value;
 

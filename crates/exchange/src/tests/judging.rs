@@ -8,6 +8,7 @@ use reeve_policy::required_headers::RequiredHeader;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::Denial;
+use crate::chain::Chain;
 use crate::request::Plan;
 use crate::testing::{Head, Policy, chat, config, limit, owner, plan};
 
@@ -237,7 +238,7 @@ fn the_same_cost_is_reserved_at_every_level_of_the_hierarchy() {
         reserved: 2,
         resets_at_ms: 9,
     };
-    let Denial::LimitExceeded(denial) = plan.limit_denial(1, exceeded) else {
+    let Denial::LimitExceeded(denial) = plan.reservations[1].denial(exceeded) else {
         panic!()
     };
     assert_eq!(
@@ -289,6 +290,7 @@ fn limits_of_models_and_providers_apply_to_everyone() {
     let judge = |model: &str| {
         let body = format!(r#"{{"model":"openai/{model}","messages":[]}}"#);
         crate::request::judge_body(&policy, 0, &admission, body.as_bytes(), 0)
+            .map(Chain::into_first)
     };
     let plan = judge("gpt-4o").unwrap();
     assert_eq!(

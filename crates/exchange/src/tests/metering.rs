@@ -5,7 +5,6 @@ use reeve_policy::limit::Metric;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::request::Plan;
 use crate::response::{Metering, Outcome, Settlement, abandon};
 use crate::testing::{Policy, limit, plan};
 
@@ -35,7 +34,7 @@ fn metering(stream: bool) -> Metering {
 }
 
 fn settle(metering: Metering, outcome: Outcome) -> Settlement {
-    let (_, settlement): (Plan, Settlement) = metering.settle(outcome);
+    let (_, settlement) = metering.settle(outcome);
     settlement
 }
 
@@ -196,7 +195,7 @@ fn an_answer_in_a_coding_that_nobody_decodes_costs_what_was_reserved() {
 fn what_nobody_saw_end_is_charged_what_was_reserved_for_it() {
     let metering = metering(true);
     let plan = metering.plan();
-    let settlement = abandon(plan);
+    let settlement = abandon(metering.chain());
     assert_eq!(settlement.cost, plan.cost_bound);
     assert_eq!(settlement.outcome, Outcome::FilterTrap);
     assert_eq!(settlement.charges, [plan.cost_bound.get(), 1, 21]);

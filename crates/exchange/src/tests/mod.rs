@@ -1,9 +1,12 @@
 //! Stories of whole exchanges.
 
+mod boundary;
+mod chains;
 mod judging;
 mod metering;
 mod pricing;
 mod reserving;
 mod routing;
+mod routing_rules;
 mod surfaces;
 mod units;

@@ -54,8 +54,8 @@ fn learn(history: &mut OutputHistory, plan: Plan, tokens: u64) {
         r#"{{"usage":{{"prompt_tokens":10,"completion_tokens":{tokens},"total_tokens":1}}}}"#
     );
     metering.on_response_body(answer.as_bytes(), true);
-    let (plan, settlement) = metering.settle(Outcome::Complete);
-    let (pair, seen) = plan.observed(&settlement).unwrap();
+    let (chain, settlement) = metering.settle(Outcome::Complete);
+    let (pair, seen) = chain.first().observed(&settlement).unwrap();
     history.observe(pair, seen, 0);
 }
 

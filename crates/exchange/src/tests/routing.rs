@@ -4,6 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::Denial;
+use crate::request::judge_body;
 use crate::testing::{Head, Policy, chat, config, plan};
 
 fn with_configs(configs: &[(&str, &[&str], Option<u32>)]) -> Policy {
@@ -156,10 +157,10 @@ fn an_anonymous_caller_is_sent_to_a_provider_that_lists_the_model() {
             .unwrap()
     };
     let body = br#"{"model":"gpt-4o-mini","messages":[]}"#;
-    let plan = crate::request::judge_body(&open, 0, &head(), body, 0).unwrap();
+    let plan = judge_body(&open, 0, &head(), body, 0).unwrap().into_first();
     assert_eq!(plan.provider, "openai");
     assert!(plan.reservations.is_empty());
     let body = br#"{"model":"nobody-has-this","messages":[]}"#;
-    let denial = crate::request::judge_body(&open, 0, &head(), body, 0).unwrap_err();
+    let denial = judge_body(&open, 0, &head(), body, 0).unwrap_err();
     assert_eq!(denial, blocked_model("nobody-has-this"));
 }

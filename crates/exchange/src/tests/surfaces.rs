@@ -6,6 +6,7 @@ use reeve_policy::required_headers::RequiredHeader;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::Denial;
+use crate::chain::Chain;
 use crate::reply::{self, Reply};
 use crate::request::{self, Plan};
 use crate::response::{Metering, Outcome};
@@ -227,7 +228,7 @@ fn transcription(policy: &Policy, path: &'static str, form: &str) -> Result<Plan
         .without("content-type")
         .with("content-type", BOUNDARY.as_bytes());
     let admission = head.judge(policy)?;
-    request::judge_body(policy, 0, &admission, form.as_bytes(), 0)
+    request::judge_body(policy, 0, &admission, form.as_bytes(), 0).map(Chain::into_first)
 }
 
 #[test]

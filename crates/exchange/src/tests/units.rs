@@ -113,7 +113,7 @@ fn speech_costs_the_characters_of_its_text_whatever_comes_back() {
         settled(speech(), 500, "application/json", b"{}").cost.get(),
         0
     );
-    assert_eq!(abandon(&speech()).cost.get(), 9);
+    assert_eq!(abandon(&speech().into()).cost.get(), 9);
 }
 
 #[test]
@@ -146,7 +146,10 @@ fn a_recording_costs_the_seconds_that_its_answer_names() {
         part("model", "gpt-4o"),
         part("file", "noise")
     );
-    let transcription = || request::judge_body(&policy, 0, &admission, form.as_bytes(), 0).unwrap();
+    let transcription = || {
+        let chain = request::judge_body(&policy, 0, &admission, form.as_bytes(), 0);
+        chain.unwrap().into_first()
+    };
     let answer = r#"{"text":"a","usage":{"type":"duration","seconds":27}}"#;
     assert_eq!(json(transcription(), answer), (27, false));
     let unsaid = settled(transcription(), 200, "text/plain", b"a");

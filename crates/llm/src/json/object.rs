@@ -72,6 +72,8 @@ pub struct Member<'a> {
     pub key: Cow<'a, str>,
     /// Its value.
     pub value: Value<'a>,
+    /// From its name to the end of its value, in the text that [`members`] was first called on.
+    pub span: Range<usize>,
 }
 
 /// A name inside the value of a member, and where it stands.
@@ -158,6 +160,7 @@ impl<'a> Members<'a> {
             self.tokens.read()?;
             return Ok(None);
         };
+        let start = self.base.saturating_add(self.tokens.token_start());
         let key = self.remember(name.decode())?;
         let value = self.value(|depth, parent, name| {
             watch(Inside {
@@ -167,7 +170,8 @@ impl<'a> Members<'a> {
                 name,
             });
         })?;
-        Ok(Some(Member { key, value }))
+        let span = start..value.span.end;
+        Ok(Some(Member { key, value, span }))
     }
 
     fn remember(&mut self, name: Cow<'a, str>) -> Result<Cow<'a, str>, JsonError> {

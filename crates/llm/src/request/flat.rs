@@ -1,7 +1,9 @@
 //! Bodies with everything at the top: OpenAI's, Anthropic's and Cohere's.
 
+use std::ops::Range;
+
 use super::member_name::{FLAT, Meaning};
-use super::values::{Bound, boolean, bound, choices, model};
+use super::values::{Bound, boolean, bound, choices, fallbacks, model};
 use super::{Facts, ModelSlot, RequestError, UsageSlot, inside, judge, object_start, stored_items};
 use crate::json::{self, Kind, Value};
 use crate::{Endpoint, ServiceTier};
@@ -24,7 +26,15 @@ pub(super) fn read(endpoint: Endpoint, text: &str) -> Result<Facts<'_>, RequestE
     };
     let mut bounds = Bounds::default();
     let mut members = json::strict_members(text);
+    let mut others = 0_usize;
     while let Some(member) = inside::next(&mut members, endpoint.home())? {
+        // For the gateway alone; anywhere else it is forbidden.
+        if member.key == "fallbacks" {
+            facts.fallbacks = fallbacks(&member.value)?;
+            facts.fallbacks_span = Some(member.span);
+            continue;
+        }
+        others = others.saturating_add(1);
         let Meaning::Governed(name) = judge(&FLAT, &member.key)? else {
             continue;
         };
@@ -66,6 +76,15 @@ pub(super) fn read(endpoint: Endpoint, text: &str) -> Result<Facts<'_>, RequestE
             _ => {}
         }
     }
+    if let Some(span) = facts.fallbacks_span.take() {
+        if others == 0 {
+            return Err(RequestError::Invalid {
+                field: "fallbacks",
+                expected: "accompanied by a request",
+            });
+        }
+        facts.fallbacks_span = Some(with_a_comma(text, span));
+    }
     let answers = bounds.n.unwrap_or(1).max(bounds.best_of.unwrap_or(1));
     facts.choices = u64::from(answers).saturating_mul(bounds.prompts.unwrap_or(1).max(1));
     for bound in bounds.of(endpoint)? {
@@ -104,6 +123,16 @@ fn read_stream_options<'b>(value: &Value<'b>, facts: &mut Facts<'b>) -> Result<(
     }
     facts.usage_slot = slot;
     Ok(())
+}
+
+/// A member of several, with the comma behind it or, if it is the last, the one in front.
+fn with_a_comma(text: &str, member: Range<usize>) -> Range<usize> {
+    let behind = text.get(member.end..).unwrap_or_default().trim_start();
+    if let Some(rest) = behind.strip_prefix(',') {
+        return member.start..text.len().saturating_sub(rest.len());
+    }
+    let before = text.get(..member.start).unwrap_or_default().trim_end();
+    before.len().saturating_sub(1)..member.end
 }
 
 /// What is to be spoken is billed by its length.

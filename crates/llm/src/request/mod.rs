@@ -65,6 +65,11 @@ pub struct Request<'b> {
     /// some servers take it for "unlimited". Only the members that this API defines count: a bound
     /// that the provider ignores is no bound.
     pub max_output_tokens: Option<u64>,
+    /// What to try if the model does not answer, each with its provider in front. `None`: the caller does
+    /// not say.
+    pub fallbacks: Option<Vec<String>>,
+    /// Where they stand in the body, with a comma.
+    fallbacks_span: Option<Range<usize>>,
     /// Where the members that set this bound have their numbers.
     output_slots: Vec<Range<usize>>,
     /// How the provider is to serve it. `None`: the caller does not say.
@@ -216,6 +221,8 @@ struct Facts<'b> {
     choices: u64,
     documents: u64,
     characters: u64,
+    fallbacks: Option<Vec<String>>,
+    fallbacks_span: Option<Range<usize>>,
 }
 
 impl Default for Facts<'_> {
@@ -231,6 +238,8 @@ impl Default for Facts<'_> {
             choices: 1,
             documents: 0,
             characters: 0,
+            fallbacks: None,
+            fallbacks_span: None,
         }
     }
 }
@@ -296,6 +305,8 @@ impl<'b> Request<'b> {
             choices: facts.choices,
             documents: facts.documents,
             characters: facts.characters,
+            fallbacks: facts.fallbacks,
+            fallbacks_span: facts.fallbacks_span,
             input_bytes: bytes.len().try_into().unwrap_or(u64::MAX),
             body: bytes,
             model_slot,

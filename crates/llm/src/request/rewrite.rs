@@ -35,7 +35,7 @@ type Edit = (Range<usize>, String);
 impl Request<'_> {
     /// The body with this model, and, if it asks for a stream of completions, with
     /// `stream_options.include_usage` set: without it OpenAI does not say what a stream used. The
-    /// caller's other `stream_options` stay.
+    /// caller's other `stream_options` stay; `fallbacks` goes.
     ///
     /// Fails when a form's boundary is such that the model's name cannot stand between two of them.
     pub fn rewrite(&self, model: &str) -> Result<Rewritten, RequestError> {
@@ -78,12 +78,16 @@ impl Request<'_> {
         );
         let usage_injected =
             reports_only_when_asked && self.stream && self.include_usage != Some(true);
-        let mut edits = Vec::with_capacity(2);
+        let mut edits = Vec::with_capacity(3);
         edits.extend(self.model_edit(model));
+        // They are for the gateway.
+        let fallbacks = self.fallbacks_span.clone();
+        edits.extend(fallbacks.map(|span| (span, String::new())));
         if usage_injected {
             edits.push(self.include_usage_edit());
         }
-        edits.sort_by_key(|(range, _)| range.start);
+        // What is put in front of something comes before what replaces it.
+        edits.sort_by_key(|(range, _)| (range.start, range.end));
         let body = (!edits.is_empty()).then(|| splice(self.body, &edits));
         let mut output_slots: Vec<Range<usize>> = self
             .output_slots

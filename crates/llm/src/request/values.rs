@@ -6,7 +6,10 @@ use std::ops::{Range, RangeInclusive};
 
 use super::{MAX_CHOICES, RequestError};
 use crate::is_model_name;
-use crate::json::{Kind, Value};
+use crate::json::{self, Kind, Token, Tokens, Value};
+
+/// Fallbacks that one request may name.
+const MAX_FALLBACKS: usize = 16;
 
 const MODEL: RequestError = RequestError::Invalid {
     field: "model",
@@ -20,6 +23,31 @@ pub(super) fn model<'b>(value: &Value<'b>) -> Result<Cow<'b, str>, RequestError>
     }
     .filter(|name| is_model_name(name))
     .ok_or(MODEL)
+}
+
+/// Models to try instead, each with its provider in front; `null` is no list.
+pub(super) fn fallbacks(value: &Value<'_>) -> Result<Option<Vec<String>>, RequestError> {
+    const FALLBACKS: RequestError = RequestError::Invalid {
+        field: "fallbacks",
+        expected: "a list of at most 16 texts like `provider/model`, or null",
+    };
+    match value.kind {
+        Kind::Null => return Ok(None),
+        Kind::Array => {}
+        _ => return Err(FALLBACKS),
+    }
+    let mut names = Vec::new();
+    for element in json::elements(value) {
+        let name = match Tokens::new(element?).read()? {
+            Some(Token::String(text)) => text.decode(),
+            _ => return Err(FALLBACKS),
+        };
+        if names.len() >= MAX_FALLBACKS || !is_model_name(&name) || !name.contains('/') {
+            return Err(FALLBACKS);
+        }
+        names.push(name.into_owned());
+    }
+    Ok(Some(names))
 }
 
 /// A model's name in a form.

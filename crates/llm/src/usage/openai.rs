@@ -63,7 +63,7 @@ pub(crate) fn parse(endpoint: Endpoint, value: &Value<'_>) -> Result<Usage, Usag
 
 impl Counts {
     fn take(&mut self, names: &Names, member: &Member<'_>) -> Result<(), UsageError> {
-        let Member { key, value } = member;
+        let Member { key, value, .. } = member;
         let key = &**key;
         if key == names.input {
             self.input = count(names.input, value)?;

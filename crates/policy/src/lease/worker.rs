@@ -5,6 +5,8 @@
 //! its standing lease goes back to the control plane. When there is too little, the worker says what to
 //! [ask](Want) for.
 
+mod known;
+
 use std::collections::{BTreeSet, HashMap};
 
 use super::pools::{self, Of, Pools};

@@ -17,7 +17,6 @@ fn members_that_choose_another_model_provider_or_destination_are_refused() {
             "api_key",
             "custom_llm_provider",
             "models",
-            "fallbacks",
             "route",
             "provider",
             "providerOptions",

@@ -3,6 +3,7 @@
 //! | module | what it shows |
 //! |---|---|
 //! | `facts` | the facts of every API's body, where the model stands, conflicts (R-22) |
+//! | `fallbacks` | what the gateway alone reads, and does not pass on (R-32) |
 //! | `names` | governed names in every disguise (R-25) |
 //! | `forbidden` | what no caller may send (R-32) |
 //! | `numbers` | bounds and numbers of answers (R-44) |
@@ -10,6 +11,7 @@
 //! | `forms` | multipart bodies (R-30) |
 
 mod facts;
+mod fallbacks;
 mod forbidden;
 mod forms;
 mod names;

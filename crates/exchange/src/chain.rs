@@ -1,0 +1,341 @@
+//! The attempts of one request: which provider is asked first, and which one after another if it fails.
+//!
+//! Each attempt is a [`Plan`] of its own that has passed every check, so wherever the request ends up, it
+//! was judged, priced and reserved for before its first byte left. One attempt is charged, the one that
+//! answered; so what is reserved of a limit is the most that any one of them can take of it.
+
+use std::borrow::Cow;
+
+use reeve_policy::limit::Exceeded;
+use reeve_policy::money::Nanos;
+use reeve_policy::reservation::OutputHistory;
+use reeve_policy::retry::{RetryClass, RetryOn};
+
+use crate::Denial;
+use crate::edit::Edit;
+use crate::request::{Plan, Reservation};
+
+/// Attempts that one request can have.
+pub const MAX_ATTEMPTS: usize = 4;
+/// The answers of a server that say that it has failed, or is overloaded (529 is Anthropic's, 520 to 524
+/// are those of a proxy in front). What says that the request is not understood (501, 505) is not among them.
+const SERVER_ERRORS: &str = "500,502,503,504,520,521,522,523,524,529";
+
+/// The attempts, in order. One at least.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    first: Plan,
+    others: Vec<Plan>,
+    /// Who is not asked, and why.
+    left_out: Vec<LeftOut>,
+    /// Why the first choice is not among them any more: it had no room under a limit.
+    denial: Option<Denial>,
+    ruling: Ruling,
+}
+
+/// What routing rules had to do with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ruling {
+    /// The rule that decided; `None`: none did.
+    pub rule_id: Option<String>,
+    /// Rules that could not be evaluated, and were passed over.
+    pub failed: Vec<String>,
+}
+
+/// A provider that is not asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The provider, as far as there is one.
+    pub provider: String,
+    /// The model there.
+    pub model: String,
+    /// Why it is not asked.
+    pub reason: Reason,
+}
+
+/// Why a provider is not asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The key may not use it, or it has no price, or it does not serve the API.
+    Denied(Denial),
+    /// Its config has no weight: it is asked only by its name.
+    NoWeight,
+    /// It is asked earlier.
+    Twice,
+    /// There are enough without it.
+    TooMany,
+    /// There is no room under a limit.
+    NoRoom(Denial),
+}
+
+/// What is left of a chain when a limit has no room for it.
+#[derive(Debug)]
+pub enum Shortened {
+    /// These attempts can do without that limit, or with less of it.
+    GoOn(Chain),
+    /// The one attempt, with its output bounded to so many tokens.
+    Clamp(Chain, u64),
+    /// Nothing: this is why.
+    Refuse(Denial),
+}
+
+/// When Envoy makes the next attempt, in the values of its `x-envoy-` headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// `x-envoy-max-retries`
+    pub most: usize,
+    /// `x-envoy-retry-on`
+    pub on: String,
+    /// `x-envoy-retriable-status-codes`; empty: none.
+    pub statuses: String,
+}
+
+impl From<Plan> for Chain {
+    fn from(only: Plan) -> Self {
+        Self {
+            first: only,
+            others: Vec::new(),
+            left_out: Vec::new(),
+            denial: None,
+            ruling: Ruling::default(),
+        }
+    }
+}
+
+impl Chain {
+    /// `denial`: why the first choice is not among the attempts. That is told if there is none.
+    pub(crate) fn new(
+        attempts: Vec<Plan>,
+        left_out: Vec<LeftOut>,
+        denial: Option<Denial>,
+    ) -> Result<Self, Denial> {
+        let mut attempts = attempts.into_iter();
+        let Some(first) = attempts.next() else {
+            return Err(denial.unwrap_or(Denial::PolicyUnavailable));
+        };
+        Ok(Self {
+            first,
+            others: attempts.collect(),
+            left_out,
+            denial,
+            ruling: Ruling::default(),
+        })
+    }
+
+    pub(crate) fn ruled(self, ruling: Ruling) -> Self {
+        Self { ruling, ..self }
+    }
+
+    /// What routing rules had to do with it.
+    pub const fn ruling(&self) -> &Ruling {
+        &self.ruling
+    }
+
+    /// The attempt that is made first.
+    pub const fn first(&self) -> &Plan {
+        &self.first
+    }
+
+    /// The attempt that is made first, alone.
+    pub fn into_first(self) -> Plan {
+        self.first
+    }
+
+    /// All attempts, in order.
+    pub fn attempts(&self) -> impl Iterator<Item = &Plan> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The attempt with this number, from 0; the first for a number that there is not.
+    pub fn attempt(&self, number: usize) -> &Plan {
+        self.attempts().nth(number).unwrap_or(&self.first)
+    }
+
+    /// Is there one attempt only?
+    pub const fn is_single(&self) -> bool {
+        self.others.is_empty()
+    }
+
+    /// Who is not asked.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// Takes the body to send from the first attempt.
+    pub const fn take_body(&mut self) -> Option<Vec<u8>> {
+        self.first.body.take()
+    }
+
+    /// Reserves what earlier answers suggest, where that is the setting.
+    #[must_use]
+    pub fn sized(mut self, history: &OutputHistory) -> Self {
+        self.first = self.first.sized(history);
+        let others = self.others.into_iter();
+        self.others = others.map(|plan| plan.sized(history)).collect();
+        self
+    }
+
+    /// The chain with this bound of the output in the body of its first attempt; `body` is the one to
+    /// forward.
+    #[must_use]
+    pub fn clamped(mut self, tokens: u64, body: &[u8]) -> Self {
+        self.first = self.first.clamped(tokens, body);
+        self
+    }
+
+    /// What to take before the first byte leaves: of each limit the most that one attempt can need.
+    pub fn reservations(&self) -> Cow<'_, [Reservation]> {
+        if self.is_single() {
+            return Cow::Borrowed(&self.first.reservations);
+        }
+        Cow::Owned(most_of_each(
+            self.attempts().map(|plan| plan.reservations.as_slice()),
+        ))
+    }
+
+    /// The most that it can cost, whoever answers.
+    pub fn cost_bound(&self) -> Nanos {
+        let bounds = self.attempts().map(|plan| plan.cost_bound);
+        bounds.max().unwrap_or(Nanos::ZERO)
+    }
+
+    /// The chain when the reservation at `index` of [`Self::reservations`] found no room: without the
+    /// attempts that need that much of the limit. When all of them do, the caller is told about the first
+    /// choice.
+    pub fn shortened(mut self, index: usize, exceeded: Exceeded) -> Shortened {
+        let Some(short) = self.reservations().get(index).cloned() else {
+            return Shortened::Refuse(Denial::PolicyUnavailable);
+        };
+        let denial_of = |plan: &Plan| {
+            let lacking = lacking(&plan.reservations, &short);
+            lacking.map(|reservation| reservation.denial(exceeded))
+        };
+        let denial = self.denial.take().or_else(|| denial_of(&self.first));
+        if self.attempts().all(|plan| denial_of(plan).is_some()) {
+            return self.clamped_or_refused(&short, exceeded, denial);
+        }
+        let base = self.first.body.clone();
+        let (mut left_out, ruling) = (self.left_out, self.ruling);
+        let mut kept = Vec::new();
+        for plan in std::iter::once(self.first).chain(self.others) {
+            match denial_of(&plan) {
+                None => kept.push(plan),
+                Some(denial) => left_out.push(LeftOut {
+                    provider: plan.provider,
+                    model: plan.model,
+                    reason: Reason::NoRoom(denial),
+                }),
+            }
+        }
+        rebase(&mut kept, base.as_deref());
+        match Self::new(kept, left_out, denial) {
+            Ok(chain) => Shortened::GoOn(chain.ruled(ruling)),
+            Err(denial) => Shortened::Refuse(denial),
+        }
+    }
+
+    /// No attempt has room under this limit.
+    fn clamped_or_refused(
+        self,
+        short: &Reservation,
+        exceeded: Exceeded,
+        denial: Option<Denial>,
+    ) -> Shortened {
+        let mut of_first = self.first.reservations.iter();
+        let index = of_first.position(|of| of.is_of_same_limit(short));
+        match index.and_then(|index| self.first.clamp_to(index, exceeded)) {
+            Some(tokens) => {
+                let only = Self {
+                    others: Vec::new(),
+                    ..self
+                };
+                Shortened::Clamp(only, tokens)
+            }
+            None => Shortened::Refuse(denial.unwrap_or_else(|| short.denial(exceeded))),
+        }
+    }
+
+    /// When the next attempt is made. `None`: there is one only.
+    pub fn retry(&self) -> Option<Retry> {
+        // After the last one there is nobody to try.
+        let (_, before) = self.others.split_last()?;
+        let mut classes = self.first.retry_on;
+        for plan in before {
+            classes = classes.union(plan.retry_on);
+        }
+        if classes == RetryOn::NONE {
+            return None;
+        }
+        let (mut on, mut statuses) = (Vec::new(), Vec::new());
+        for class in classes.classes() {
+            match class {
+                RetryClass::ConnectFailure => on.extend(["connect-failure", "refused-stream"]),
+                RetryClass::ServerError => statuses.push(SERVER_ERRORS),
+                RetryClass::RateLimited => statuses.push("429"),
+                RetryClass::Timeout => on.push("reset"),
+            }
+        }
+        if !statuses.is_empty() {
+            on.push("retriable-status-codes");
+        }
+        Some(Retry {
+            most: self.others.len(),
+            on: on.join(","),
+            statuses: statuses.join(","),
+        })
+    }
+
+    /// How long one attempt may take until its answer begins, milliseconds: Envoy knows one time for all
+    /// of them, so it is the longest that one may take. `None`: as long as it likes.
+    pub fn per_try_timeout_ms(&self) -> Option<u32> {
+        let mut longest = self.first.per_try_timeout_ms?;
+        for plan in &self.others {
+            longest = longest.max(plan.per_try_timeout_ms?);
+        }
+        Some(longest)
+    }
+}
+
+/// Of each limit the most that one of these attempts takes.
+pub fn most_of_each<'a>(attempts: impl Iterator<Item = &'a [Reservation]>) -> Vec<Reservation> {
+    let mut all: Vec<Reservation> = Vec::new();
+    for reservation in attempts.flatten() {
+        let mut known = all.iter_mut();
+        match known.find(|known| known.is_of_same_limit(reservation)) {
+            Some(known) => known.amount = known.amount.max(reservation.amount),
+            None => all.push(reservation.clone()),
+        }
+    }
+    all
+}
+
+/// What an attempt that takes `own` wants of a limit that has no room for `short`. `None`: it can do
+/// without, or with less.
+pub fn lacking<'a>(own: &'a [Reservation], short: &Reservation) -> Option<&'a Reservation> {
+    let mut own = own.iter();
+    own.find(|of| of.is_of_same_limit(short) && of.amount >= short.amount)
+}
+
+/// Makes the first of these plans the one whose body is sent, and the edits of the others relative to it.
+/// `base`: the body that their edits are made for.
+fn rebase(plans: &mut [Plan], base: Option<&[u8]>) {
+    let Some((first, others)) = plans.split_first_mut() else {
+        return;
+    };
+    if first.body.is_some() {
+        return;
+    }
+    let Some(base) = base else {
+        // The caller's bytes, and nobody has an edit.
+        return;
+    };
+    let applied = |edit: Option<&Edit>| match edit {
+        Some(edit) => Cow::Owned(edit.apply(base)),
+        None => Cow::Borrowed(base),
+    };
+    let body = applied(first.edit.take().as_ref()).into_owned();
+    for plan in others {
+        plan.edit = Edit::between(&body, &applied(plan.edit.as_ref()));
+    }
+    first.body = Some(body);
+}
