@@ -144,6 +144,7 @@ fn config(
         weight_ppm,
         allowed_models: list(allowed),
         blacklisted_models: list(blacklisted),
+        key_ids: None,
         limits: vec![limit("config", Metric::Requests)],
     }
 }

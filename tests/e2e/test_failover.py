@@ -239,9 +239,12 @@ def test_a_large_body_goes_to_each_provider_with_its_own_models_name(providers: 
     caller = providers.stack.caller(key.value)
     text = "x" * 5_000_000
     fallbacks = ["second/gpt-4o-mini", "third/gpt-4.1-nano"]
-    # Without a bound of the output a model with little context would cost too much.
     response = caller.chat(
-        f"openai/{MODEL}", text, fallbacks=fallbacks, max_tokens=5, x_demo_fault="demo=503,second=500"
+        f"openai/{MODEL}",
+        text,
+        fallbacks=fallbacks,
+        max_tokens=5,
+        x_demo_fault="demo=503,second=500",
     )
     assert answered_by(response) == ("third", 3, 2)
     assert response.headers["x-reeve-model"] == "gpt-4.1-nano"
@@ -499,7 +502,8 @@ def test_a_virtual_key_bound_to_a_provider_key_never_uses_another(providers: Pro
         return response.status_code == 403 and denial(response) == (403, "provider_key_blocked")
 
     eventually(refused, 5, "the refusal")
-    carried_before = {value for it in providers.outside.take() for value in it.values("authorization")}
+    arrived = providers.outside.take()
+    carried_before = {value for it in arrived for value in it.values("authorization")}
     assert carried_before <= {b"Bearer sk-dev-2"}
     assert carried(both) == [b"Bearer sk-prod"]
     admin.delete(f"{path}/{made['prod']}")
