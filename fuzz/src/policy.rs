@@ -78,6 +78,7 @@ impl Policy {
             name: name.into(),
             wire_format,
             cluster: format!("provider_{name}"),
+            key_ids: Vec::new(),
             retry_on: RetryOn::ALL,
             per_try_timeout_ms: None,
         };
@@ -147,6 +148,7 @@ fn config(
         weight_ppm,
         allowed_models: list(allowed),
         blacklisted_models: list(blacklisted),
+        key_ids: None,
         limits: vec![limit("config", Metric::Requests)],
     }
 }

@@ -250,6 +250,7 @@ impl TryFrom<v1::Provider> for Provider {
                 .map(retry_class)
                 .collect::<Result<_, _>>()?,
             per_try_timeout_ms: message.per_try_timeout_ms,
+            key_ids: message.key_ids,
         })
     }
 }
@@ -295,6 +296,7 @@ impl From<&Provider> for v1::Provider {
                 .map(|class| retry_class_of(class).into())
                 .collect(),
             per_try_timeout_ms: provider.per_try_timeout_ms,
+            key_ids: provider.key_ids.clone(),
         }
     }
 }
@@ -333,6 +335,7 @@ impl TryFrom<v1::ProviderConfig> for ProviderConfig {
             weight_ppm: message.weight_ppm,
             allowed_models: models("allowed_models", &message.allowed_models)?,
             blacklisted_models: models("blacklisted_models", &message.blacklisted_models)?,
+            key_ids: message.bound_to_keys.then_some(message.key_ids),
             limits: all("limits", message.limits)?,
             provider,
         })

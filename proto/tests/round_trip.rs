@@ -100,9 +100,10 @@ prop_compose! {
         cluster in "[a-z_]{1,8}",
         retry_on in proptest::sample::subsequence(RetryClass::ALL.to_vec(), 0..=4),
         per_try_timeout_ms in proptest::option::of(1_u32..),
+        key_ids in proptest::collection::vec("[a-z0-9-]{1,8}", 0..3),
     ) -> Provider {
         let retry_on = retry_on.into_iter().collect();
-        Provider { name, wire_format, cluster, retry_on, per_try_timeout_ms }
+        Provider { name, wire_format, cluster, retry_on, per_try_timeout_ms, key_ids }
     }
 }
 
@@ -213,6 +214,8 @@ fn key() -> v1::VirtualKey {
             allowed_models: vec!["openai/gpt-4o".into(), "regex:o[0-9]+".into()],
             blacklisted_models: vec!["o1".into()],
             limits: vec![limit()],
+            bound_to_keys: true,
+            key_ids: vec!["k1".into()],
         }],
         team_id: "team".into(),
         customer_id: String::new(),
@@ -254,6 +257,18 @@ fn a_virtual_key_is_read_with_all_that_it_may_do() {
     assert!(config.allowed_models.names("o3"));
     assert!(!config.allowed_models.names("gpt-4o-mini"));
     assert!(config.blacklisted_models.names("o1"));
+    assert_eq!(config.key_ids, Some(vec!["k1".into()]));
+}
+
+#[test]
+fn no_binding_is_not_a_binding_to_nothing() {
+    let mut message = key();
+    message.provider_configs[0].key_ids.clear();
+    let key = VirtualKey::try_from(over_the_wire(&message)).unwrap();
+    assert_eq!(key.provider_configs[0].key_ids, Some(Vec::new()));
+    message.provider_configs[0].bound_to_keys = false;
+    let key = VirtualKey::try_from(over_the_wire(&message)).unwrap();
+    assert_eq!(key.provider_configs[0].key_ids, None);
 }
 
 #[test]
@@ -324,6 +339,7 @@ fn a_provider_whose_wire_format_is_unknown_is_refused() {
             cluster: "provider_x".into(),
             retry_on: Vec::new(),
             per_try_timeout_ms: None,
+            key_ids: Vec::new(),
         })
         .map_err(|error| error.to_string())
     };

@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use super::{
     CONTROL_PLANE_GRPC, CONTROL_PLANE_HTTP, Gateway, Host, NOBODY, Origin, Provider, SECRETS_DIR,
 };
-use super::{Credential, cluster_name, plugin, secret};
+use super::{Credential, plugin, secret};
 
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// LLM answers take minutes, so a provider holds many requests at once; Envoy's default of 1,024
@@ -61,7 +61,7 @@ pub(super) fn control_plane(gateway: &Gateway) -> Vec<Value> {
 }
 
 fn provider_cluster(gateway: &Gateway, provider: &Provider) -> Map<String, Value> {
-    let name = cluster_name(&provider.name);
+    let name = provider.cluster();
     let origin = &provider.origin;
     let mut cluster = Map::new();
     let mut set = |key: &str, value: Value| {
@@ -184,7 +184,7 @@ fn protocol_options(gateway: &Gateway, provider: &Provider) -> Value {
 /// Puts the provider key on the request, after the attempt filter has removed every credential of
 /// the caller. The key comes by SDS: it is in no configuration dump and never in wasm memory.
 fn credential_injector(gateway: &Gateway, provider: &Provider, credential: &Credential) -> Value {
-    let name = secret::name(&provider.name, &provider.origin);
+    let name = secret::name(&provider.stem(), &provider.origin);
     let directory = gateway.dir.join(SECRETS_DIR);
     json!({
         "name": "envoy.filters.http.credential_injector",

@@ -81,6 +81,8 @@ pub struct Gateway {
 pub struct Provider {
     /// `^[a-z][a-z0-9_-]{0,62}$`.
     pub name: String,
+    /// The key that it is for, where virtual keys are bound to it; none: the one that is used otherwise.
+    pub key_id: Option<String>,
     /// `openai`, `anthropic`, `gemini`, `bedrock` or `cohere`; it goes into the cluster's metadata.
     pub wire_format: &'static str,
     pub origin: Origin,
@@ -128,6 +130,20 @@ pub struct Files {
 /// Name of the Envoy cluster of a provider.
 pub fn cluster_name(provider: &str) -> String {
     format!("provider_{provider}")
+}
+
+impl Provider {
+    /// What its cluster and its secret are called after.
+    fn stem(&self) -> String {
+        match &self.key_id {
+            Some(key_id) => format!("{}__{key_id}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    fn cluster(&self) -> String {
+        cluster_name(&self.stem())
+    }
 }
 
 /// Renders every file. Equal input gives equal bytes, so an unchanged file can be left alone.

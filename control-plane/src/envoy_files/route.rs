@@ -7,7 +7,7 @@ use reeve_exchange::chain::MAX_ATTEMPTS;
 use serde_json::{Map, Value, json};
 
 use super::listener::GOVERNANCE_FILTER;
-use super::{CONTROL_PLANE_HTTP, Gateway, NOBODY, Provider, cluster_name};
+use super::{CONTROL_PLANE_HTTP, Gateway, NOBODY, Provider};
 
 /// Under which Envoy asks for them.
 pub(super) const CONFIG_NAME: &str = "reeve";
@@ -140,9 +140,7 @@ fn by_attempt(providers: &[Provider]) -> Value {
 
 /// The cluster that the filter has named for this attempt.
 fn by_filter_state(attempt: usize, providers: &[Provider]) -> Value {
-    let providers = providers
-        .iter()
-        .map(|provider| cluster_name(&provider.name));
+    let providers = providers.iter().map(Provider::cluster);
     // An empty map is none to Envoy.
     let clusters = providers.chain([NOBODY.to_owned()]);
     let map: Map<String, Value> = clusters.map(|name| (name.clone(), to(&name))).collect();

@@ -22,7 +22,7 @@ pub(super) fn name(provider: &str, origin: &Origin) -> String {
 /// The SDS file of a provider: name and content. None for a provider without credential.
 pub(super) fn file(provider: &Provider) -> Option<(String, Secret)> {
     let credential = provider.credential.as_ref()?;
-    let name = name(&provider.name, &provider.origin);
+    let name = name(&provider.stem(), &provider.origin);
     let content = json!({
         "resources": [{
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",

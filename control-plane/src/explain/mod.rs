@@ -105,6 +105,7 @@ impl Step {
             Denial::InvalidRequest { .. } | Denial::ModelConflict => Self::Query,
             Denial::ModelNotFound
             | Denial::ProviderBlocked { .. }
+            | Denial::ProviderKeyBlocked { .. }
             | Denial::ModelBlocked { .. } => Self::Access,
             Denial::PriceUnknown { .. } => Self::Price,
             Denial::LimitExceeded(_) | Denial::LimitsUnavailable | Denial::UsageBacklogFull => {

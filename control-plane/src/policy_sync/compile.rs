@@ -30,7 +30,7 @@ use crate::virtual_keys::{ProviderConfig, in_flight};
 /// The settings and the providers: one entry, because every request reads both.
 pub fn settings(
     settings: &Settings,
-    providers: &[Provider],
+    providers: &[(Provider, Vec<String>)],
     overrides: &[PricingOverride],
     model_configs: &[ModelConfig],
     rules: &[RoutingRule],
@@ -64,8 +64,9 @@ pub const fn settings_entity() -> Entity {
     (Kind::Settings, String::new())
 }
 
-fn provider(provider: &Provider) -> view::Provider {
+fn provider((provider, active_keys): &(Provider, Vec<String>)) -> view::Provider {
     view::Provider {
+        key_ids: active_keys.clone(),
         name: provider.name.clone(),
         wire_format: provider.base_provider_type.wire_format(),
         cluster: envoy_files::cluster_name(&provider.name),
@@ -130,6 +131,8 @@ fn provider_config(config: &ProviderConfig, now_ms: i64) -> v1::ProviderConfig {
         weight_ppm: config.weight_ppm,
         allowed_models: config.allowed_models.clone(),
         blacklisted_models: config.blacklisted_models.clone(),
+        bound_to_keys: config.key_ids.is_some(),
+        key_ids: config.key_ids.clone().unwrap_or_default(),
         limits: limits(&config.limits, now_ms),
     }
 }

@@ -1,6 +1,6 @@
 //! Reads from the database what policy is compiled from.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::compile;
 use super::entries::{Entity, EntityEntries};
@@ -106,9 +106,20 @@ fn things(change: &Change) -> Vec<Entity> {
 
 async fn settings_and_providers(tx: &mut Tx, now_ms: i64) -> Result<EntityEntries, Error> {
     let settings = settings::store::get(tx).await?;
+    let mut keys_of: HashMap<String, Vec<String>> = HashMap::new();
+    for (provider, id) in providers::store::all_active_keys(tx).await? {
+        keys_of.entry(provider).or_default().push(id);
+    }
+    let providers = providers::store::all(tx).await?.into_iter();
+    let providers: Vec<_> = providers
+        .map(|provider| {
+            let keys = keys_of.remove(&provider.name).unwrap_or_default();
+            (provider, keys)
+        })
+        .collect();
     Ok(compile::settings(
         &settings,
-        &providers::store::all(tx).await?,
+        &providers,
         &pricing_overrides::store::all(tx).await?,
         &model_configs::store::global(tx).await?,
         &routing_rules::store::global(tx).await?,

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::policy_changes::{self, Change, Kind};
 use crate::secrets::{Place, SealError, SealingKey, Secret};
 use crate::settings::{self, Settings};
+use crate::virtual_keys;
 
 /// Where Envoy's files are, in the data directory.
 pub const DIRECTORY: &str = "envoy";
@@ -99,27 +100,46 @@ async fn changed_since(app: &App, seen: Option<i64>) -> Result<(i64, bool), db::
     };
     let changes = policy_changes::since(&mut tx, seen).await?;
     let latest = changes.last().map_or(seen, |change| change.sequence);
-    let touches = |change: &Change| matches!(change.kind, Kind::Provider | Kind::Settings);
+    let touches = |change: &Change| {
+        // A virtual key can be bound to a provider key that nobody was bound to before.
+        matches!(
+            change.kind,
+            Kind::Provider | Kind::Settings | Kind::VirtualKey
+        )
+    };
     Ok((latest, changes.iter().any(touches)))
 }
 
-/// The providers that requests can be sent to: those with a key, and those that ask for none.
+/// The providers that requests can be sent to: those with a key, and those that ask for none. A key that
+/// virtual keys are bound to makes one of its own.
 async fn ready_providers(
     tx: &mut Tx,
     sealing_key: &SealingKey,
 ) -> Result<Vec<envoy_files::Provider>, Error> {
     let mut ready = Vec::new();
+    let bound = virtual_keys::store::bound_provider_keys(tx).await?;
     for provider in store::all(tx).await? {
         if provider.is_key_less {
-            ready.push(rendered(provider, None));
-        } else if let Some((id, sealed)) = store::key_in_use(tx, &provider.name).await? {
+            ready.push(rendered(&provider, None, None));
+        }
+        for (place_in_use, (id, sealed)) in (0..).zip(store::active_keys(tx, &provider.name).await?)
+        {
+            let is_bound = bound.contains(&id);
+            if place_in_use > 0 && !is_bound {
+                continue;
+            }
             let key = sealing_key.open(place(&id), &sealed).map_err(|source| {
                 Error::internal(FilesError::Key {
                     provider: provider.name.clone(),
                     source,
                 })
             })?;
-            ready.push(rendered(provider, Some(key)));
+            if is_bound {
+                ready.push(rendered(&provider, Some(key.clone()), Some(id)));
+            }
+            if place_in_use == 0 && !provider.is_key_less {
+                ready.push(rendered(&provider, Some(key), None));
+            }
         }
     }
     Ok(ready)
@@ -134,7 +154,11 @@ pub(super) fn place(key_id: &str) -> Place<'_> {
     }
 }
 
-fn rendered(provider: Provider, key: Option<Secret>) -> envoy_files::Provider {
+fn rendered(
+    provider: &Provider,
+    key: Option<Secret>,
+    key_id: Option<String>,
+) -> envoy_files::Provider {
     let (header, prefix) = provider.base_provider_type.credential_header();
     envoy_files::Provider {
         wire_format: wire_format_name(provider.base_provider_type.wire_format()),
@@ -145,7 +169,8 @@ fn rendered(provider: Provider, key: Option<Secret>) -> envoy_files::Provider {
             prefix,
             key,
         }),
-        name: provider.name,
+        name: provider.name.clone(),
+        key_id,
     }
 }
 

@@ -275,7 +275,7 @@ fn parse_retry_on(words: &[String]) -> Result<RetryOn, Invalid> {
         RetryClass::parse(word).ok_or_else(|| {
             let known = RetryClass::ALL.map(|class| format!("`{}`", class.as_str()));
             let message = format!("must be one of {}", known.join(", "));
-            Invalid::field(&format!("network_config.retry_on[{index}]"), message)
+            Invalid::field(format!("network_config.retry_on[{index}]"), message)
         })
     };
     words.iter().enumerate().map(class).collect()

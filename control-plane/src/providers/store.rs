@@ -173,18 +173,25 @@ pub async fn keys(tx: &mut Tx, provider: &str) -> Result<Vec<Key>, db::Error> {
     rows.into_iter().map(Key::try_from).collect()
 }
 
-/// The id and sealed value of the key that a provider's requests carry: of its active keys the
-/// heaviest, and of those the oldest.
-pub async fn key_in_use(
-    tx: &mut Tx,
-    provider: &str,
-) -> Result<Option<(String, String)>, db::Error> {
+/// The ids and sealed values of a provider's active keys: the heaviest first, and of those that are as
+/// heavy the oldest. The first one is what its requests carry unless they are bound to another.
+pub async fn active_keys(tx: &mut Tx, provider: &str) -> Result<Vec<(String, String)>, db::Error> {
     tx.query(
         "SELECT id, sealed_value FROM provider_keys
-         WHERE provider = $1 AND is_active ORDER BY weight_ppm DESC, id LIMIT 1",
+         WHERE provider = $1 AND is_active ORDER BY weight_ppm DESC, id",
     )
     .bind(provider)
-    .fetch_optional()
+    .fetch_all()
+    .await
+}
+
+/// The ids of all active keys with their providers, each provider's heaviest first.
+pub async fn all_active_keys(tx: &mut Tx) -> Result<Vec<(String, String)>, db::Error> {
+    tx.query(
+        "SELECT provider, id FROM provider_keys
+         WHERE is_active ORDER BY provider, weight_ppm DESC, id",
+    )
+    .fetch_all()
     .await
 }
 

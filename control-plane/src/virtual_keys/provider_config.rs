@@ -28,6 +28,8 @@ pub struct ProviderConfig {
     pub allowed_models: Vec<String>,
     /// Wins over `allowed_models`.
     pub blacklisted_models: Vec<String>,
+    /// The provider's keys that its requests may carry; `None`: any.
+    pub key_ids: Option<Vec<String>>,
     /// Budgets and rate limits of this key with this provider.
     pub limits: Vec<Limit>,
 }
@@ -56,6 +58,11 @@ pub struct ProviderConfigChange {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     blacklisted_models: Field<Vec<String>>,
+    /// Ids of the provider's keys that requests may carry: of those that are active the heaviest. None
+    /// active, or an empty list: requests are refused. `["*"]` and null: any key. Default: any.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["*"]))]
+    key_ids: Field<Vec<String>>,
     /// The one budget; the short form of `budgets`.
     #[serde(default)]
     #[schema(value_type = Option<BudgetChange>)]
@@ -174,6 +181,7 @@ impl ProviderConfigChange {
             weight_ppm: Some(weight::WHOLE_PPM),
             allowed_models: Vec::new(),
             blacklisted_models: Vec::new(),
+            key_ids: None,
             limits: Vec::new(),
         });
 
@@ -194,6 +202,11 @@ impl ProviderConfigChange {
             self.blacklisted_models,
             before.blacklisted_models,
         )?;
+        let key_ids = match self.key_ids {
+            Field::Absent => before.key_ids,
+            Field::Null => None,
+            Field::Value(ids) => bound(ids)?,
+        };
         let limits = LimitsChange {
             budget: self.budget,
             budgets: self.budgets,
@@ -209,7 +222,26 @@ impl ProviderConfigChange {
             weight_ppm,
             allowed_models,
             blacklisted_models,
+            key_ids,
             limits,
         })
     }
+}
+
+/// `["*"]` is no binding. That the keys are there is checked where they are stored.
+fn bound(ids: Vec<String>) -> Result<Option<Vec<String>>, Invalid> {
+    if ids == ["*"] {
+        return Ok(None);
+    }
+    for (index, id) in ids.iter().enumerate() {
+        let problem = if id == "*" {
+            "must stand alone: it means any key"
+        } else if ids.iter().take(index).any(|earlier| earlier == id) {
+            "stands in the list twice"
+        } else {
+            continue;
+        };
+        return Err(Invalid::field(format!("key_ids[{index}]"), problem));
+    }
+    Ok(Some(ids))
 }

@@ -24,6 +24,7 @@ use crate::invalid::Invalid;
 use crate::limits::store::Usage;
 use crate::limits::{Budget, RateLimit, RateLimitWindow};
 use crate::policy_changes::{self, Kind};
+use crate::providers::write_envoy_files;
 use crate::{customers, limits, providers, settings, teams, weight};
 
 /// The routes of virtual keys.
@@ -81,6 +82,8 @@ struct ProviderConfigView {
     weight: Option<Number>,
     allowed_models: Vec<String>,
     blacklisted_models: Vec<String>,
+    /// Ids of the provider's keys that requests may carry; `["*"]`: any.
+    key_ids: Vec<String>,
     budgets: Vec<Budget>,
     rate_limit: Option<RateLimit>,
     rate_limits: Vec<RateLimitWindow>,
@@ -206,10 +209,15 @@ async fn create(
     let blank = VirtualKey::new(&mut ids, value.traits().clone(), zone);
     let key = change.apply(blank, &providers, &mut ids)?;
     check_owner(&mut tx, &key).await?;
+    check_provider_keys(&mut tx, &key, &[]).await?;
+    let is_bound = is_bound(&key);
     store::insert(&mut tx, &key, &value.digest()).await?;
     policy_changes::record(&mut tx, Kind::VirtualKey, &key.id).await?;
     let mut shown = view(&mut tx, key, ids.now_ms()).await?;
     app.commit_policy(tx).await?;
+    if is_bound {
+        write_envoy_files(&app).await?;
+    }
 
     shown.value = Some(value.expose().to_owned());
     Ok(Created {
@@ -261,12 +269,18 @@ async fn update(
     let mut tx = app.db.begin_write().await?;
     let stored = find(&mut tx, &id).await?;
     let providers = providers::store::names(&mut tx).await?;
+    let before = stored.key.clone();
     let key = change.apply(stored.key, &providers, &mut ids)?;
     check_owner(&mut tx, &key).await?;
+    check_provider_keys(&mut tx, &key, &before.provider_configs).await?;
+    let is_bound = is_bound(&key) || is_bound(&before);
     store::update(&mut tx, &key).await?;
     policy_changes::record(&mut tx, Kind::VirtualKey, &key.id).await?;
     let virtual_key = view(&mut tx, key, ids.now_ms()).await?;
     app.commit_policy(tx).await?;
+    if is_bound {
+        write_envoy_files(&app).await?;
+    }
     Ok(Reply(ChangedView {
         message: "Virtual key updated",
         virtual_key,
@@ -352,6 +366,37 @@ async fn check_owner(tx: &mut Tx, key: &VirtualKey) -> Result<(), Error> {
     Ok(())
 }
 
+/// The provider keys that it is bound to exist, or have existed when it was bound to them.
+async fn check_provider_keys(
+    tx: &mut Tx,
+    key: &VirtualKey,
+    before: &[ProviderConfig],
+) -> Result<(), Error> {
+    for (index, config) in key.provider_configs.iter().enumerate() {
+        let Some(key_ids) = &config.key_ids else {
+            continue;
+        };
+        let there = providers::store::keys(tx, &config.provider).await?;
+        let old = before.iter().find(|old| old.id == config.id);
+        let old = old.and_then(|old| old.key_ids.as_ref());
+        for (place, id) in key_ids.iter().enumerate() {
+            let is_there = there.iter().any(|key| key.id == *id);
+            if !is_there && !old.is_some_and(|old| old.contains(id)) {
+                let field = format!("provider_configs[{index}].key_ids[{place}]");
+                let message = format!("is no key of provider `{}`", config.provider);
+                return Err(Invalid::field(field, message).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Does Envoy need clusters of their own for its provider keys?
+fn is_bound(key: &VirtualKey) -> bool {
+    let mut configs = key.provider_configs.iter();
+    configs.any(|config| config.key_ids.is_some())
+}
+
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -410,5 +455,6 @@ fn config_view(config: ProviderConfig, usage: &Usage, now_ms: i64) -> ProviderCo
         weight: config.weight_ppm.map(weight::number),
         allowed_models: config.allowed_models,
         blacklisted_models: config.blacklisted_models,
+        key_ids: config.key_ids.unwrap_or_else(|| vec!["*".to_owned()]),
     }
 }

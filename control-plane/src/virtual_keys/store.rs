@@ -1,6 +1,8 @@
 //! SQL of virtual keys. One function per question; no rule is checked here but what only the
 //! database can know: that a name is taken.
 
+use std::collections::HashSet;
+
 use reeve_policy::limit::{Level, Limit};
 use reeve_policy::virtual_key::KeyDigest;
 
@@ -79,6 +81,20 @@ struct ConfigRow {
     weight_ppm: Option<i64>,
     allowed_models: String,
     blacklisted_models: String,
+    key_ids: Option<String>,
+}
+
+/// Ids of all provider keys that a provider config is bound to.
+pub async fn bound_provider_keys(tx: &mut Tx) -> Result<HashSet<String>, db::Error> {
+    let lists: Vec<(String,)> = tx
+        .query("SELECT DISTINCT key_ids FROM provider_configs WHERE key_ids IS NOT NULL")
+        .fetch_all()
+        .await?;
+    let mut ids = HashSet::new();
+    for (text,) in lists {
+        ids.extend(db::list("provider_configs.key_ids", &text)?);
+    }
+    Ok(ids)
 }
 
 /// The key with this id.
@@ -274,8 +290,8 @@ async fn insert_children(tx: &mut Tx, key: &VirtualKey) -> Result<(), db::Error>
     for (position, config) in (0_i64..).zip(&key.provider_configs) {
         tx.query(
             "INSERT INTO provider_configs (id, virtual_key_id, position, provider, weight_ppm,
-                                           allowed_models, blacklisted_models)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                                           allowed_models, blacklisted_models, key_ids)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(config.id.as_str())
         .bind(key.id.as_str())
@@ -284,6 +300,7 @@ async fn insert_children(tx: &mut Tx, key: &VirtualKey) -> Result<(), db::Error>
         .bind(config.weight_ppm.map(i64::from))
         .bind(db::list_text(&config.allowed_models))
         .bind(db::list_text(&config.blacklisted_models))
+        .bind(config.key_ids.as_deref().map(db::list_text))
         .execute()
         .await?;
         limits::store::replace(tx, Level::ProviderConfig, &config.id, &config.limits).await?;
@@ -318,7 +335,8 @@ async fn with_children(tx: &mut Tx, rows: Vec<KeyRow>) -> Result<Vec<Stored>, db
     let mut config_limits = limits::store::of_provider_configs(tx, first, last).await?;
     let configs: Vec<ConfigRow> = tx
         .query(
-            "SELECT id, virtual_key_id, provider, weight_ppm, allowed_models, blacklisted_models
+            "SELECT id, virtual_key_id, provider, weight_ppm, allowed_models, blacklisted_models,
+                    key_ids
              FROM provider_configs WHERE virtual_key_id BETWEEN $1 AND $2
              ORDER BY virtual_key_id, position",
         )
@@ -355,6 +373,10 @@ impl ConfigRow {
                 "provider_configs.blacklisted_models",
                 &self.blacklisted_models,
             )?,
+            key_ids: self
+                .key_ids
+                .map(|text| db::list("provider_configs.key_ids", &text))
+                .transpose()?,
             limits: limits.remove(&self.id).unwrap_or_default(),
             id: self.id,
             provider: self.provider,

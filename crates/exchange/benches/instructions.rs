@@ -364,6 +364,7 @@ impl Policy {
             name: name.into(),
             wire_format: view::WireFormat::OpenAi,
             cluster: format!("provider_{name}"),
+            key_ids: Vec::new(),
             retry_on: RetryOn::ALL,
             per_try_timeout_ms: None,
         };
@@ -386,6 +387,7 @@ impl Policy {
             weight_ppm: Some(500_000),
             allowed_models: ModelList::compile(&["gpt-4o".into()], provider).expect("a name"),
             blacklisted_models: ModelList::default(),
+            key_ids: None,
             limits: limits(provider),
         };
         let owner = |id: &str, customer_id: Option<&str>| {

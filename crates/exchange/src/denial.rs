@@ -64,6 +64,11 @@ pub enum Denial {
         /// Its name; a configured one.
         provider: String,
     },
+    /// A provider of whose keys this key may use some, and of those none is active.
+    ProviderKeyBlocked {
+        /// Its name; a configured one.
+        provider: String,
+    },
     /// A model that this key may not use.
     ModelBlocked {
         /// As the caller named it.

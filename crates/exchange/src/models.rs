@@ -77,7 +77,9 @@ impl<'a> Question<'a> {
             Some(key) => {
                 for config in &key.provider_configs {
                     let provider = self.providers().find(|p| p.name == config.provider);
-                    if let Some(provider) = provider {
+                    if let Some(provider) = provider
+                        && provider.cluster_for(Some(config)).is_some()
+                    {
                         self.add(provider, Some(config), &mut models);
                     }
                 }

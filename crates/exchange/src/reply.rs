@@ -114,6 +114,7 @@ const fn status(denial: &Denial) -> u16 {
         | Denial::VirtualKeyExpired
         | Denial::Unserved(_)
         | Denial::ProviderBlocked { .. }
+        | Denial::ProviderKeyBlocked { .. }
         | Denial::ModelBlocked { .. } => 403,
         Denial::NotFound | Denial::ModelNotFound => 404,
         Denial::MethodNotAllowed { .. } => 405,
@@ -157,6 +158,7 @@ pub const fn kind(denial: &Denial) -> &'static str {
         Denial::ModelConflict => "model_conflict",
         Denial::ModelNotFound => "model_not_found",
         Denial::ProviderBlocked { .. } => "provider_blocked",
+        Denial::ProviderKeyBlocked { .. } => "provider_key_blocked",
         Denial::ModelBlocked { .. } => "model_blocked",
         Denial::PriceUnknown { .. } => "price_unknown",
         Denial::LimitExceeded(limit) => match limit.metric {
@@ -227,6 +229,9 @@ pub fn message(denial: &Denial) -> String {
         Denial::ModelNotFound => {
             "there is no such model, or this virtual key may not use it".into()
         }
+        Denial::ProviderKeyBlocked { provider } => format!(
+            "this virtual key is bound to keys of provider `{provider}` of which none is active"
+        ),
         Denial::ProviderBlocked { provider } => {
             format!("provider `{provider}` is not allowed for this virtual key")
         }

@@ -256,6 +256,8 @@ impl Judging<'_> {
             upstream_path.push('?');
             upstream_path.push_str(&self.admission.query);
         }
+        let cluster = provider.cluster_for(route.config);
+        let cluster = cluster.ok_or_else(|| route::no_key(provider))?.into_owned();
         let model = self.view.model(&provider.name, route.model);
         let input_bound = input_bound(request, model.as_deref());
         let key = self.key.map(Rc::as_ref);
@@ -307,7 +309,7 @@ impl Judging<'_> {
             endpoint,
             provider_config_id: route.config.map(|config| config.id.clone()),
             provider: provider.name.clone(),
-            cluster: provider.cluster.clone(),
+            cluster,
             model: route.model.to_owned(),
             fallback_index,
             retry_on: provider.retry_on,

@@ -198,6 +198,9 @@ fn usable<'a>(
             model: model.to_owned(),
         });
     }
+    if provider.cluster_for(config).is_none() {
+        return Err(no_key(provider));
+    }
     Ok(Route {
         provider,
         config,
@@ -222,9 +225,14 @@ fn to_any<'a>(question: Question<'a>, model: &'a str) -> Found<'a> {
         }
     }
     if found.routes.is_empty() {
-        found.denial = Some(Denial::ModelBlocked {
-            model: model.to_owned(),
+        let mut left_out = found.left_out.iter();
+        let no_key = left_out.find_map(|left| match &left.reason {
+            Reason::Denied(no_key @ Denial::ProviderKeyBlocked { .. }) => Some(no_key.clone()),
+            _ => None,
         });
+        found.denial = Some(no_key.unwrap_or_else(|| Denial::ModelBlocked {
+            model: model.to_owned(),
+        }));
     }
     found
 }
@@ -261,6 +269,13 @@ fn candidates<'a>(question: Question<'a>, model: &'a str, found: &mut Found<'a>)
         }
     }
     candidates
+}
+
+/// The refusal when none of the keys that are meant is left.
+pub(crate) fn no_key(provider: &Provider) -> Denial {
+    Denial::ProviderKeyBlocked {
+        provider: provider.name.clone(),
+    }
 }
 
 /// The refusal of an API that the provider does not have.

@@ -45,6 +45,7 @@ impl Policy {
             name: name.into(),
             wire_format,
             cluster: format!("provider_{name}"),
+            key_ids: Vec::new(),
             retry_on: RetryOn::ALL,
             per_try_timeout_ms: None,
         };
@@ -167,6 +168,7 @@ pub(crate) fn config(provider: &str, allowed: &[&str], weight_ppm: Option<u32>) 
         weight_ppm,
         allowed_models: ModelList::compile(&allowed, provider).unwrap(),
         blacklisted_models: ModelList::default(),
+        key_ids: None,
         limits: Vec::new(),
     }
 }

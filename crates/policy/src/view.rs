@@ -1,5 +1,6 @@
 //! What a decision may look up.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::limit::Limit;
@@ -10,7 +11,7 @@ use crate::required_headers::RequiredHeader;
 use crate::reservation::Reserving;
 use crate::retry::RetryOn;
 use crate::routing_rules::Rule;
-use crate::virtual_key::{KeyDigest, Owner, VirtualKey};
+use crate::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
 /// The policy in force, as far as one decision asks for it. The filter answers from shared data and
 /// a cache per VM, tests and the control plane from memory.
@@ -69,12 +70,26 @@ pub struct Provider {
     pub name: String,
     /// Whose wire format it speaks.
     pub wire_format: WireFormat,
-    /// The Envoy cluster.
+    /// The Envoy cluster, with the key that its requests usually carry.
     pub cluster: String,
+    /// Its active keys, heaviest first.
+    pub key_ids: Vec<String>,
     /// After which of its failures the next provider is tried.
     pub retry_on: RetryOn,
     /// How long the head of its answer may take, milliseconds; `None`: as long as it likes.
     pub per_try_timeout_ms: Option<u32>,
+}
+
+impl Provider {
+    /// The cluster for requests under this config: of the keys that it is bound to, with the heaviest that
+    /// is active. `None`: none of them is.
+    pub fn cluster_for(&self, config: Option<&ProviderConfig>) -> Option<Cow<'_, str>> {
+        let Some(bound) = config.and_then(|config| config.key_ids.as_ref()) else {
+            return Some(Cow::Borrowed(&self.cluster));
+        };
+        let id = self.key_ids.iter().find(|id| bound.contains(id))?;
+        Some(Cow::Owned(format!("{}__{id}", self.cluster)))
+    }
 }
 
 /// Whose wire format a provider speaks.

@@ -82,6 +82,8 @@ pub struct ProviderConfig {
     pub allowed_models: ModelList,
     /// See [`crate::access`].
     pub blacklisted_models: ModelList,
+    /// The provider's keys that its requests may carry; `None`: any.
+    pub key_ids: Option<Vec<String>>,
     /// Budgets and rate limits of this key with this provider.
     pub limits: Vec<Limit>,
 }

@@ -410,6 +410,9 @@ pub struct Provider {
     /// How long the head of its answer may take, milliseconds; absent: as long as it likes.
     #[prost(uint32, optional, tag = "5")]
     pub per_try_timeout_ms: ::core::option::Option<u32>,
+    /// Its active keys, heaviest first. The cluster of one is `<cluster>__<id>`.
+    #[prost(string, repeated, tag = "6")]
+    pub key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VirtualKey {
@@ -454,6 +457,11 @@ pub struct ProviderConfig {
     pub blacklisted_models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "6")]
     pub limits: ::prost::alloc::vec::Vec<Limit>,
+    /// Its requests may carry these of the provider's keys only.
+    #[prost(bool, tag = "7")]
+    pub bound_to_keys: bool,
+    #[prost(string, repeated, tag = "8")]
+    pub key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A team or a customer.
 #[derive(Clone, PartialEq, ::prost::Message)]

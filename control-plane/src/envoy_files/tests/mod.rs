@@ -34,6 +34,7 @@ fn name(name: &str) -> Host {
 fn openai() -> Provider {
     Provider {
         name: "openai".to_owned(),
+        key_id: None,
         wire_format: "openai",
         origin: Origin {
             tls: true,

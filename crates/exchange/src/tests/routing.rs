@@ -164,3 +164,55 @@ fn an_anonymous_caller_is_sent_to_a_provider_that_lists_the_model() {
     let denial = judge_body(&open, 0, &head(), body, 0).unwrap_err();
     assert_eq!(denial, blocked_model("nobody-has-this"));
 }
+
+/// A key that is bound to these of OpenAI's keys, of which so many are active.
+fn bound_to(bound: &[&str], active: &[&str]) -> Policy {
+    let owned = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<String>>();
+    with_configs(&[("openai", &[], Some(3)), ("azure", &[], Some(1))])
+        .with_key(|key| key.provider_configs[0].key_ids = Some(owned(bound)))
+        .with_settings(|settings| settings.providers[0].key_ids = owned(active))
+}
+
+#[test]
+fn a_bound_config_is_asked_with_the_heaviest_of_its_keys_that_is_active() {
+    let cluster = |policy: &Policy| chat(policy, "openai/gpt-4o").unwrap().cluster;
+    let policy = bound_to(&["light", "middle"], &["heavy", "middle", "light"]);
+    assert_eq!(cluster(&policy), "provider_openai__middle");
+    let policy = bound_to(&["light", "middle"], &["heavy", "light"]);
+    assert_eq!(cluster(&policy), "provider_openai__light");
+    let unbound = with_configs(&[("openai", &[], None)]);
+    assert_eq!(cluster(&unbound), "provider_openai");
+}
+
+#[test]
+fn a_bound_config_without_an_active_key_is_refused_and_never_asked_with_another() {
+    for (bound, active) in [
+        (&["dev"][..], &["prod"][..]),
+        (&["dev"], &[]),
+        (&[], &["prod"]),
+    ] {
+        let policy = bound_to(bound, active);
+        assert_eq!(
+            chat(&policy, "openai/gpt-4o").unwrap_err(),
+            Denial::ProviderKeyBlocked {
+                provider: "openai".into()
+            }
+        );
+        let alone = policy
+            .clone()
+            .with_key(|key| key.provider_configs.truncate(1));
+        let denial = chat(&alone, "gpt-4o").unwrap_err();
+        assert!(
+            matches!(denial, Denial::ProviderKeyBlocked { .. }),
+            "{denial:?}"
+        );
+        // A bare model goes to who is left.
+        assert_eq!(chat(&policy, "gpt-4o").unwrap().provider, "azure");
+        let listed = Head::get("/v1/models").answer(&policy).unwrap();
+        let listed = String::from_utf8(listed.body).unwrap();
+        assert!(
+            listed.contains("azure/") && !listed.contains("openai/"),
+            "{listed}"
+        );
+    }
+}
