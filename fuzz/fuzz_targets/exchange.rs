@@ -5,9 +5,9 @@
 use std::cell::OnceCell;
 
 use libfuzzer_sys::fuzz_target;
+use reeve_exchange::chain::Chain;
 use reeve_exchange::head::{Admission, Admitted, judge_headers};
 use reeve_exchange::headers::Headers;
-use reeve_exchange::chain::Chain;
 use reeve_exchange::request::{Plan, judge_body};
 use reeve_exchange::{Denial, reply};
 use reeve_fuzz::input::{self, Head};
