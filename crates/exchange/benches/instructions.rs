@@ -27,9 +27,7 @@ use reeve_llm::{
 };
 use reeve_policy::access::ModelList;
 use reeve_policy::calendar::Alignment;
-use reeve_policy::expression::{
-    Comparison, Condition, PERCENT, Percentage, Text, TextTest, Usage, Variable,
-};
+use reeve_policy::expression::{Comparison, Condition, Text, TextTest, Variable};
 use reeve_policy::limit::{Limit, Metric};
 use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
@@ -207,11 +205,6 @@ fn whole() -> Vec<Case> {
         case("judge_body, 1 kB, ten rules by header", || {
             let (policy, body) = (Policy::with_rules(of_header), chat_body(1 << 10));
             let admission = admit(&policy, &fields()).with_fields(fields());
-            work(body.len(), move || plan(&policy, &admission, &body))
-        }),
-        case("judge_body, 1 kB, ten rules by budget", || {
-            let (policy, body) = (Policy::with_rules(of_budget), chat_body(1 << 10));
-            let admission = admit(&policy, &fields());
             work(body.len(), move || plan(&policy, &admission, &body))
         }),
         case("judge_headers and judge_body, 1 kB", || {
@@ -471,16 +464,6 @@ fn of_header(number: usize) -> Condition {
         Text::Literal("gpt-".into()),
     );
     Condition::And(Box::new(tenant), Box::new(model))
-}
-
-/// `budget_used > 90`
-fn of_budget(number: usize) -> Condition {
-    let more = 90 + i64::try_from(number).expect("it is small");
-    Condition::Percentages(
-        Percentage::Used(Usage::of_all(Metric::Cost)),
-        Comparison::Greater,
-        Percentage::Literal(more * PERCENT),
-    )
 }
 
 impl PolicyView for Policy {

@@ -9,7 +9,10 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use reeve_policy::expression::{Facts, Fault, PERCENT};
+use reeve_policy::expression::{
+    Facts, Fault, LONGEST_TEXT, MOST_LISTED, PERCENT, Param, Usage, Variable,
+};
+use reeve_policy::limit::Level;
 
 use super::*;
 

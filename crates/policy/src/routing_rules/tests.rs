@@ -123,12 +123,15 @@ fn chaining(rule: Rule) -> Rule {
     }
 }
 
+/// Pass, rule, answer.
+type Answer<'a> = (u32, &'a str, Result<bool, Fault>);
+
 /// Where the rules send it, the rule that decided, and all that looked: pass, id, answer.
 fn decided<'a>(
     rules: &'a [(Scope, Vec<Rule>)],
     request: &Request,
     draw: u64,
-) -> (Decision<'a>, Vec<(u32, &'a str, Result<bool, Fault>)>) {
+) -> (Decision<'a>, Vec<Answer<'a>>) {
     let scopes: Vec<Scoped<'a>> = rules
         .iter()
         .map(|(scope, rules)| (*scope, rules.as_slice()))
