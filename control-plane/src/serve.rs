@@ -20,10 +20,12 @@ use crate::config::{Config, DatabaseUrl};
 use crate::db::Db;
 use crate::random::Random;
 use crate::settings::{self, Settings};
-use crate::{ledger, logging, policy_sync, providers, router, secrets};
+use crate::{ads, bootstrap, ledger, logging, policy_sync, providers, router, secrets};
 
 /// How long requests at hand may take to finish when the process is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often a connection of an Envoy is tried, and how long it may take to answer.
+const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Runs the control plane until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -35,7 +37,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let http = listen(app.config.http_address(), "REEVE_HTTP_PORT").await?;
     let grpc = listen(app.config.grpc_address(), "REEVE_GRPC_PORT").await?;
     tracing::info!(address = %http.local_addr()?, "admin API listens");
-    tracing::info!(address = %grpc.local_addr()?, "policy stream listens");
+    tracing::info!(address = %grpc.local_addr()?, "gRPC for Envoys listens");
     announce(&app).await?;
 
     let mut parts = JoinSet::new();
@@ -44,7 +46,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     parts.spawn(keep_ledger(Arc::clone(&app)));
     parts.spawn(release_silent_sessions(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
-    parts.spawn(keep_envoy_files(Arc::clone(&app)));
     finish(&app, parts).await
 }
 
@@ -76,10 +77,14 @@ async fn open(config: Config) -> anyhow::Result<Arc<App>> {
             .await
             .context("cannot set up the first providers")?;
     }
-    // Before anything listens: Envoy does not start without its files.
-    providers::write_envoy_files(&app)
+    let mut tx = app.db.begin_read().await?;
+    let input = ads::load::input(&mut tx, &app)
         .await
-        .context("cannot write Envoy's configuration")?;
+        .context("cannot make Envoy's configuration")?;
+    app.ads.publish(input);
+    let gateway = bootstrap::Gateway::beside(&app.config)?;
+    let directory = app.config.data_dir.join(bootstrap::DIRECTORY);
+    bootstrap::write(&directory, &bootstrap::render(&gateway))?;
     Ok(app)
 }
 
@@ -115,10 +120,13 @@ async fn serve_http(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> 
 async fn serve_grpc(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
     let routes = policy_sync::grpc::routes(Arc::clone(&app));
     tonic::transport::Server::builder()
-        .add_routes(routes)
+        // An Envoy that is gone without a word: its configuration stream is silent anyhow.
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_routes(routes.add_service(ads::grpc::service(Arc::clone(&app))))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), app.stopped())
         .await
-        .context("the policy stream failed")
+        .context("gRPC for Envoys failed")
 }
 
 async fn keep_ledger(app: Arc<App>) -> anyhow::Result<()> {
@@ -133,11 +141,6 @@ async fn release_silent_sessions(app: Arc<App>) -> anyhow::Result<()> {
 
 async fn publish(app: Arc<App>) -> anyhow::Result<()> {
     policy_sync::publisher::run(app).await;
-    Ok(())
-}
-
-async fn keep_envoy_files(app: Arc<App>) -> anyhow::Result<()> {
-    providers::watch_envoy_files(app).await;
     Ok(())
 }
 

@@ -25,8 +25,11 @@ use crate::policy_cache::PolicyCache;
 use crate::usage_record::Reserved;
 use crate::{access_log, history, host, limits, metrics, outbox};
 
-/// The header that chooses the provider's cluster. Only this filter may set it.
-const CLUSTER: &str = "x-reeve-cluster";
+/// Filter state that names the cluster of the first attempt; Envoy's routes choose by it
+/// (`crates/xds/src/route.rs`). Callers cannot set it.
+const FIRST_ATTEMPT: &str = "reeve_try_1";
+/// With this of a caller's, Envoy would take the first attempt for a later one.
+const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
 
 thread_local! {
     /// One per VM, and a VM has one thread.
@@ -195,7 +198,9 @@ fn send(plan: &Plan, size: usize) {
     host::remove_request_header("accept-encoding");
     access_log::forwarded(plan);
     host::set_property(UPSTREAM_PATH, plan.upstream_path.as_bytes());
-    host::set_request_header(CLUSTER, plan.cluster.as_bytes());
+    host::set_property(FIRST_ATTEMPT, plan.cluster.as_bytes());
+    // Last: it is a change of a header that makes Envoy choose the route again.
+    host::remove_request_header(ATTEMPT_COUNT);
 }
 
 impl Context for Governance {

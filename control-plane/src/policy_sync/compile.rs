@@ -13,7 +13,6 @@ use reeve_proto::v1;
 
 use super::entries::{Entity, EntityEntries};
 use crate::customers::Customer;
-use crate::envoy_files;
 use crate::model_configs::ModelConfig;
 use crate::models::Model;
 use crate::policy_changes::Kind;
@@ -60,7 +59,7 @@ fn provider(provider: &Provider) -> view::Provider {
     view::Provider {
         name: provider.name.clone(),
         wire_format: provider.base_provider_type.wire_format(),
-        cluster: envoy_files::cluster_name(&provider.name),
+        cluster: reeve_xds::cluster_name(&provider.name),
     }
 }
 

@@ -164,19 +164,18 @@ pub async fn keys(tx: &mut Tx, provider: &str) -> Result<Vec<Key>, db::Error> {
     rows.into_iter().map(Key::try_from).collect()
 }
 
-/// The id and sealed value of the key that a provider's requests carry: of its active keys the
-/// heaviest, and of those the oldest.
-pub async fn key_in_use(
-    tx: &mut Tx,
-    provider: &str,
-) -> Result<Option<(String, String)>, db::Error> {
-    tx.query(
-        "SELECT id, sealed_value FROM provider_keys
-         WHERE provider = $1 AND is_active ORDER BY weight_ppm DESC, id LIMIT 1",
-    )
-    .bind(provider)
-    .fetch_optional()
-    .await
+/// The keys that requests carry, at most one for each provider: of its active keys the heaviest, and of
+/// those the oldest. Provider, id and sealed value.
+pub async fn keys_in_use(tx: &mut Tx) -> Result<Vec<(String, String, String)>, db::Error> {
+    let mut keys: Vec<(String, String, String)> = tx
+        .query(
+            "SELECT provider, id, sealed_value FROM provider_keys
+             WHERE is_active ORDER BY provider, weight_ppm DESC, id",
+        )
+        .fetch_all()
+        .await?;
+    keys.dedup_by(|next, first| next.0 == first.0);
+    Ok(keys)
 }
 
 /// Stores a new key with its sealed value.

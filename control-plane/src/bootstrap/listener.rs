@@ -1,42 +1,7 @@
+use reeve_xds::{GOVERNANCE_FILTER, ROUTES};
 use serde_json::{Value, json};
 
-use super::{CLUSTER_HEADER, CONTROL_PLANE_HTTP, Gateway, local_reply, observability, plugin};
-
-const GOVERNANCE_FILTER: &str = "reeve.governance";
-/// A reasoning model may be silent for many minutes before its first byte.
-const PROVIDER_IDLE_TIMEOUT: &str = "900s";
-
-/// What the caller does not learn: whose account pays and how much of its limits is left (the filter
-/// tells what is left of the key's own). Nor does it get the provider's cookies, or is it sent to the
-/// provider's own address for the next request.
-const PROVIDERS_PRIVATE_HEADERS: &[&str] = &[
-    "openai-organization",
-    "openai-project",
-    "anthropic-organization-id",
-    "set-cookie",
-    "alt-svc",
-    "x-ratelimit-limit",
-    "x-ratelimit-remaining",
-    "x-ratelimit-reset",
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-reset-requests",
-    "x-ratelimit-limit-tokens",
-    "x-ratelimit-remaining-tokens",
-    "x-ratelimit-reset-tokens",
-    "anthropic-ratelimit-requests-limit",
-    "anthropic-ratelimit-requests-remaining",
-    "anthropic-ratelimit-requests-reset",
-    "anthropic-ratelimit-tokens-limit",
-    "anthropic-ratelimit-tokens-remaining",
-    "anthropic-ratelimit-tokens-reset",
-    "anthropic-ratelimit-input-tokens-limit",
-    "anthropic-ratelimit-input-tokens-remaining",
-    "anthropic-ratelimit-input-tokens-reset",
-    "anthropic-ratelimit-output-tokens-limit",
-    "anthropic-ratelimit-output-tokens-remaining",
-    "anthropic-ratelimit-output-tokens-reset",
-];
+use super::{Gateway, discovery, local_reply, observability};
 
 /// The one listener: LLM APIs, and the admin API routed through.
 pub(super) fn listener(gateway: &Gateway) -> Value {
@@ -52,12 +17,12 @@ pub(super) fn listener(gateway: &Gateway) -> Value {
         "per_connection_buffer_limit_bytes": 1_048_576,
         "filter_chains": [{"filters": [{
             "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": connection_manager(gateway),
+            "typed_config": connection_manager(),
         }]}],
     })
 }
 
-fn connection_manager(gateway: &Gateway) -> Value {
+fn connection_manager() -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "reeve",
@@ -104,9 +69,18 @@ fn connection_manager(gateway: &Gateway) -> Value {
 
         "access_log": [observability::access_log()],
         "local_reply_config": local_reply::config(),
-        "route_config": route_config(gateway),
+        "rds": {"route_config_name": ROUTES, "config_source": discovery::ads()},
         "http_filters": [
-            plugin::http_filter(gateway, GOVERNANCE_FILTER, plugin::Role::Governance),
+            // No default: without its configuration nothing is served.
+            {
+                "name": GOVERNANCE_FILTER,
+                "config_discovery": {
+                    "config_source": discovery::ads(),
+                    "type_urls": [
+                        "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                    ],
+                },
+            },
             // Behind the governance filter, so that responses reach it decompressed.
             decompressor("gzip", "envoy.extensions.compression.gzip.decompressor.v3.Gzip"),
             decompressor("brotli", "envoy.extensions.compression.brotli.decompressor.v3.Brotli"),
@@ -164,7 +138,7 @@ fn tell_encoding() -> Value {
 }
 
 /// Reserved header names are Reeve's and Envoy's to set. Removed before anything else looks at
-/// the request; `internal_only_headers` cannot do it, as it knows no prefixes.
+/// the request.
 fn strip_reserved_headers() -> Value {
     let remove = |prefix: &str| json!({"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": true}}});
     json!({
@@ -173,61 +147,5 @@ fn strip_reserved_headers() -> Value {
             "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
             "mutations": [remove("x-reeve-"), remove("x-envoy-")],
         },
-    })
-}
-
-fn route_config(gateway: &Gateway) -> Value {
-    json!({
-        "name": "reeve",
-        "internal_only_headers": [CLUSTER_HEADER],
-        "virtual_hosts": [{
-            "name": "reeve",
-            "domains": gateway.domains,
-            "routes": [
-                control_plane_route(&json!({"prefix": "/api/"})),
-                control_plane_route(&json!({"path": "/healthz"})),
-                control_plane_route(&json!({"path": "/readyz"})),
-                provider_route(gateway),
-            ],
-        }],
-    })
-}
-
-/// The control plane judges its own callers; the governance filter is for LLM traffic.
-fn control_plane_route(r#match: &Value) -> Value {
-    json!({
-        "match": r#match,
-        "route": {"cluster": CONTROL_PLANE_HTTP, "timeout": "30s"},
-        "typed_per_filter_config": {
-            GOVERNANCE_FILTER: {
-                "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
-                "disabled": true,
-            },
-        },
-    })
-}
-
-/// Everything else goes where the governance filter says. A request without its word (the filter
-/// failed, or was configured away) has no cluster and ends here: that is the backstop.
-fn provider_route(gateway: &Gateway) -> Value {
-    json!({
-        "match": {"prefix": "/"},
-        "route": {
-            "cluster_header": CLUSTER_HEADER,
-            "timeout": "0s",
-            "idle_timeout": PROVIDER_IDLE_TIMEOUT,
-        },
-        // The filter holds bodies back until it has judged them.
-        "request_body_buffer_limit": gateway.max_request_body_bytes,
-        // Who the caller is stays here.
-        "request_headers_to_remove": [
-            CLUSTER_HEADER,
-            "x-forwarded-for",
-            "x-forwarded-proto",
-            "x-envoy-external-address",
-            "forwarded",
-            "via",
-        ],
-        "response_headers_to_remove": PROVIDERS_PRIVATE_HEADERS,
     })
 }
