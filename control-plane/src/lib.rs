@@ -29,6 +29,7 @@ pub mod logging;
 pub mod model_configs;
 pub mod models;
 pub mod name;
+pub mod node_identity;
 pub mod policy_changes;
 pub mod policy_sync;
 pub mod pricing_overrides;

@@ -12,12 +12,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Server, ServerTlsConfig};
 
 use crate::app::App;
 use crate::auth::admin_token;
 use crate::clock::Clock;
 use crate::config::{Config, DatabaseUrl};
 use crate::db::Db;
+use crate::node_identity::{self, Authority, Callers, DEFAULT_DAYS, Mesh};
 use crate::random::Random;
 use crate::settings::{self, Settings};
 use crate::{ads, bootstrap, ledger, logging, policy_sync, providers, router, secrets};
@@ -42,7 +44,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let mut parts = JoinSet::new();
     parts.spawn(serve_http(Arc::clone(&app), http));
-    parts.spawn(serve_grpc(Arc::clone(&app), grpc));
+    let callers = callers(&app.config)?;
+    let tls = prove(&app, &callers).await?;
+    parts.spawn(serve_grpc(Arc::clone(&app), grpc, callers, tls));
     parts.spawn(keep_ledger(Arc::clone(&app)));
     parts.spawn(release_silent_sessions(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
@@ -82,10 +86,47 @@ async fn open(config: Config) -> anyhow::Result<Arc<App>> {
         .await
         .context("cannot make Envoy's configuration")?;
     app.ads.publish(input);
+    Ok(app)
+}
+
+/// Who may call the gRPC port.
+fn callers(config: &Config) -> anyhow::Result<Callers> {
+    if config.dev {
+        return Ok(Callers::Anyone);
+    }
+    let (Some(bundle), Some(domain)) = (&config.node_trust_bundle, &config.node_trust_domain)
+    else {
+        return Ok(Callers::Certified(None));
+    };
+    let bundle = std::fs::read_to_string(bundle).with_context(|| {
+        format!(
+            "REEVE_NODE_TRUST_BUNDLE: cannot read `{}`",
+            bundle.display()
+        )
+    })?;
+    let mesh = Mesh::new(bundle, domain.clone())
+        .map_err(|problem| anyhow::anyhow!("REEVE_NODE_TRUST_DOMAIN: {problem}"))?;
+    Ok(Callers::Certified(Some(mesh)))
+}
+
+/// Gives the Envoy beside this process what it starts with, and this process what it proves itself
+/// with on the gRPC port.
+async fn prove(app: &App, callers: &Callers) -> anyhow::Result<Option<ServerTlsConfig>> {
     let gateway = bootstrap::Gateway::beside(&app.config)?;
     let directory = app.config.data_dir.join(bootstrap::DIRECTORY);
+    let mut tls = None;
+    if !matches!(callers, Callers::Anyone) {
+        let now_ms = app.clock.now_ms();
+        let authority =
+            Authority::load_or_create(&app.db, &app.sealing_key, &app.random, now_ms).await?;
+        let of_node = authority.of_node(&gateway.node_id, DEFAULT_DAYS, now_ms)?;
+        make_private_directory(&directory)
+            .and_then(|()| node_identity::write(&directory, &of_node))
+            .context("cannot write the credentials of Envoy")?;
+        tls = callers.tls(&authority.of_server(now_ms)?);
+    }
     bootstrap::write(&directory, &bootstrap::render(&gateway))?;
-    Ok(app)
+    Ok(tls)
 }
 
 /// Says what whoever starts it must know.
@@ -117,13 +158,22 @@ async fn serve_http(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> 
         .context("the admin API failed")
 }
 
-async fn serve_grpc(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
-    let routes = policy_sync::grpc::routes(Arc::clone(&app));
-    tonic::transport::Server::builder()
+async fn serve_grpc(
+    app: Arc<App>,
+    listener: TcpListener,
+    callers: Callers,
+    tls: Option<ServerTlsConfig>,
+) -> anyhow::Result<()> {
+    let routes = policy_sync::grpc::routes(Arc::clone(&app), callers.clone());
+    let mut server = Server::builder();
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    server
         // An Envoy that is gone without a word: its configuration stream is silent anyhow.
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_routes(routes.add_service(ads::grpc::service(Arc::clone(&app))))
+        .add_routes(routes.add_service(ads::grpc::service(Arc::clone(&app), callers)))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), app.stopped())
         .await
         .context("gRPC for Envoys failed")

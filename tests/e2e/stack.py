@@ -175,9 +175,9 @@ class Stack:
         """Envoy answers; what it knows of policy is another matter."""
         self.write_bootstrap()
         self.envoy.start()
-        self._await_envoy()
+        self.await_envoy()
 
-    def _await_envoy(self) -> None:
+    def await_envoy(self) -> None:
         """It has its configuration, and listens."""
         ready = f"http://127.0.0.1:{self.envoy_admin_port}/ready"
         self._until(self.envoy, ready, "Envoy", within=20)
@@ -195,7 +195,7 @@ class Stack:
         """What an Envoy with this bootstrap is given."""
         self._bootstrap.write_text(json.dumps(bootstrap))
         self.envoy.start()
-        self._await_envoy()
+        self.await_envoy()
         found = served(self.envoy_admin)
         self.envoy.terminate()
         return found

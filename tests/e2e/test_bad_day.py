@@ -131,6 +131,7 @@ def test_envoy_that_starts_without_a_control_plane_refuses_until_policy_comes(ne
     stays(closed, 17, "a closed door")
     assert stack.demo.requests() == 0
     stack.start_control_plane()
+    stack.await_envoy()
     stack.await_policy()
     assert stack.caller(key.value).chat(MODEL).status_code == 200
     assert stack.caller().chat(MODEL).status_code == 401

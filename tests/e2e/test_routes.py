@@ -76,8 +76,9 @@ def slots(*clusters: str) -> Json:
 def allowed(retries: int) -> Json:
     """And it says how often a request may be tried again."""
     fields = {"x-envoy-max-retries": str(retries), "x-envoy-retriable-status-codes": "429"}
+    overwrite = "OVERWRITE_IF_EXISTS_OR_ADD"
     mutations = [
-        {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+        {"append": {"header": {"key": key, "value": value}, "append_action": overwrite}}
         for key, value in fields.items()
     ]
     return {
@@ -108,7 +109,8 @@ def test_each_attempt_goes_to_the_cluster_of_its_slot_and_only_as_often_as_is_al
         for route in routes:
             route.pop("typed_per_filter_config", None)
         text = json.dumps(routes[-1])
-        for provider, upstream in zip(("anthropic", "bedrock", "cohere", "openai"), upstreams, strict=True):
+        providers = ("anthropic", "bedrock", "cohere", "openai")
+        for provider, upstream in zip(providers, upstreams, strict=True):
             text = text.replace(f'"provider_{provider}"', f'"{upstream.name}"')
         routes[-1] = json.loads(text)
         bootstrap["static_resources"]["clusters"] += [upstream.cluster() for upstream in upstreams]

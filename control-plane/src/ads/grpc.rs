@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::stream;
 use crate::app::App;
+use crate::node_identity::Callers;
 
 /// Largest message from Envoy, bytes. The first one lists its extensions, some 50 kB.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
@@ -23,13 +24,15 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 const QUEUE: usize = 4;
 
 /// The service for the gRPC port.
-pub fn service(app: Arc<App>) -> AggregatedDiscoveryServiceServer<Service> {
-    AggregatedDiscoveryServiceServer::new(Service { app }).max_decoding_message_size(MAX_MESSAGE)
+pub fn service(app: Arc<App>, callers: Callers) -> AggregatedDiscoveryServiceServer<Service> {
+    let service = AggregatedDiscoveryServiceServer::new(Service { app, callers });
+    service.max_decoding_message_size(MAX_MESSAGE)
 }
 
 /// See the module.
 pub struct Service {
     app: Arc<App>,
+    callers: Callers,
 }
 
 #[tonic::async_trait]
@@ -40,9 +43,10 @@ impl AggregatedDiscoveryService for Service {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        let caller = self.callers.identify(&request)?;
         let (outbound, receiver) = mpsc::channel(QUEUE);
         let app = Arc::clone(&self.app);
-        tokio::spawn(stream::serve(app, request.into_inner(), outbound));
+        tokio::spawn(stream::serve(app, caller, request.into_inner(), outbound));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 

@@ -11,6 +11,7 @@ use tonic::{Status, Streaming};
 
 use super::nodes::{NodeState, Rejected, Seat};
 use crate::app::App;
+use crate::node_identity::Caller;
 
 /// An Envoy that says nothing at first, or takes nothing, for this long has lost its stream.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,10 +25,13 @@ type Outbound = mpsc::Sender<Result<DiscoveryResponse, Status>>;
 /// Serves a stream until it ends, and tells Envoy why.
 pub(super) async fn serve(
     app: Arc<App>,
+    caller: Caller,
     mut inbound: Streaming<DiscoveryRequest>,
     outbound: Outbound,
 ) {
-    let end = match first(&mut inbound).await {
+    let first = first(&mut inbound).await;
+    let first = first.and_then(|first| caller.check(&first.0).map(|()| first));
+    let end = match first {
         Ok((node_id, request)) => talk(&app, node_id, request, inbound, &outbound).await,
         Err(status) => {
             tracing::warn!(reason = status.message(), "Envoy refused");

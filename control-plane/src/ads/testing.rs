@@ -14,6 +14,7 @@ use tonic::{Status, Streaming};
 
 use super::{grpc, load};
 use crate::db::Db;
+use crate::node_identity::Callers;
 use crate::policy_sync::publisher;
 use crate::testing::Api;
 
@@ -38,7 +39,7 @@ impl Plane {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let app = api.app.clone();
         let server = tonic::transport::Server::builder()
-            .add_service(grpc::service(app.clone()))
+            .add_service(grpc::service(app.clone(), Callers::Anyone))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let tasks = vec![
             tokio::spawn(async move { server.await.unwrap() }),

@@ -103,7 +103,7 @@ on_every_database! {
         assert!(took < Duration::from_secs(4), "{took:?}");
         drop(hangs);
         let deadline = Instant::now() + PATIENCE;
-        while plane.api.app.ads.connected() != [] {
+        while !plane.api.app.ads.connected().is_empty() {
             assert!(Instant::now() < deadline);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -10,7 +10,14 @@ pub(super) fn dynamic_resources() -> Value {
             "api_type": "GRPC",
             "transport_api_version": "V3",
             "set_node_on_first_message_only": true,
-            "grpc_services": [{"envoy_grpc": {"cluster_name": CONTROL_PLANE_GRPC}}],
+            "grpc_services": [{"envoy_grpc": {
+                "cluster_name": CONTROL_PLANE_GRPC,
+                // By default Envoy waits up to 30 s before it tries again.
+                "retry_policy": {"retry_back_off": {
+                    "base_interval": "0.1s",
+                    "max_interval": "1s",
+                }},
+            }}],
         },
         "cds_config": ads(),
     })

@@ -48,10 +48,13 @@ pub struct Gateway {
     pub grpc_port: u16,
     /// The filter module, `reeve_filter.wasm`; absolute, because Envoy runs elsewhere.
     pub filter: PathBuf,
+    /// Directory of the credentials for the control plane's streams ([`crate::node_identity`]);
+    /// absolute. `None`: they are in the clear.
+    pub credentials: Option<PathBuf>,
 }
 
 impl Gateway {
-    /// The Envoy beside this control plane.
+    /// The Envoy beside this control plane. Only in `--dev` it needs no credentials.
     ///
     /// # Errors
     /// When there is no working directory to make paths absolute with.
@@ -65,6 +68,11 @@ impl Gateway {
             http_port: config.http_port,
             grpc_port: config.grpc_port,
             filter: filter(config.filter_wasm.as_deref())?,
+            credentials: if config.dev {
+                None
+            } else {
+                Some(std::path::absolute(config.data_dir.join(DIRECTORY))?)
+            },
         })
     }
 }

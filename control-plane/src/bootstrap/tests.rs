@@ -11,6 +11,10 @@ use serde_json::{Value, json};
 use super::*;
 
 fn bootstrap() -> Value {
+    rendered(None)
+}
+
+fn rendered(credentials: Option<&str>) -> Value {
     let gateway = Gateway {
         node_id: "envoy-1".to_owned(),
         node_cluster: "reeve".to_owned(),
@@ -19,6 +23,7 @@ fn bootstrap() -> Value {
         http_port: 8081,
         grpc_port: 8082,
         filter: "/usr/lib/reeve/reeve_filter.wasm".into(),
+        credentials: credentials.map(Into::into),
     };
     serde_json::from_str(&render(&gateway)).unwrap()
 }
@@ -35,7 +40,13 @@ fn assert_fields(what: &str, object: &Value, expected: &[(&str, Value)]) {
 
 /// Every bootstrap that Reeve ships, by a name for messages.
 fn shipped() -> Vec<(String, Value)> {
-    let mut shipped = vec![("rendered".to_owned(), bootstrap())];
+    let mut shipped = vec![
+        ("rendered with --dev".to_owned(), bootstrap()),
+        (
+            "rendered".to_owned(),
+            rendered(Some("/var/lib/reeve/envoy")),
+        ),
+    ];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy");
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -44,7 +55,7 @@ fn shipped() -> Vec<(String, Value)> {
             shipped.push((name, without_comments(&fs::read_to_string(&path).unwrap())));
         }
     }
-    assert!(shipped.len() > 1, "there is an example");
+    assert!(shipped.len() > 2, "there is an example");
     shipped
 }
 
@@ -324,6 +335,43 @@ fn the_governance_filter_comes_first_and_the_router_last() {
             "{file}"
         );
     }
+}
+
+#[test]
+fn without_dev_the_streams_are_mutual_tls_with_our_authority_alone() {
+    let streams = |bootstrap: &Value| {
+        let clusters = bootstrap.pointer("/static_resources/clusters").unwrap();
+        let mut clusters = clusters.as_array().unwrap().iter();
+        let found = clusters.find(|cluster| cluster["name"] == CONTROL_PLANE_GRPC);
+        found.unwrap().clone()
+    };
+    assert_eq!(streams(&bootstrap()).get("transport_socket"), None);
+    let cluster = streams(&rendered(Some("/var/lib/reeve/envoy")));
+    let file = |name: &str| json!({"filename": format!("/var/lib/reeve/envoy/{name}")});
+    assert_fields(
+        "the cluster",
+        cluster.pointer("/transport_socket/typed_config").unwrap(),
+        &[
+            ("/sni", json!("control-plane.reeve.internal")),
+            (
+                "/common_tls_context/tls_certificates",
+                json!([{
+                    "certificate_chain": file("node.pem"),
+                    "private_key": file("node-key.pem"),
+                }]),
+            ),
+            (
+                "/common_tls_context/validation_context",
+                json!({
+                    "trusted_ca": file("authority.pem"),
+                    "match_typed_subject_alt_names": [{
+                        "san_type": "DNS",
+                        "matcher": {"exact": "control-plane.reeve.internal"},
+                    }],
+                }),
+            ),
+        ],
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::lease;
 use super::stream::{self, Timing};
 use crate::app::App;
+use crate::node_identity::{Caller, Callers};
 
 /// Largest message from a filter, bytes: what it batches is far below.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
@@ -20,12 +21,16 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 const QUEUE: usize = 4;
 
 /// The service for the gRPC port.
-pub fn routes(app: Arc<App>) -> Routes {
-    routes_with(app, Timing::default())
+pub fn routes(app: Arc<App>, callers: Callers) -> Routes {
+    routes_with(app, callers, Timing::default())
 }
 
-pub(super) fn routes_with(app: Arc<App>, timing: Timing) -> Routes {
-    let service = PolicySyncServer::new(Service { app, timing });
+pub(super) fn routes_with(app: Arc<App>, callers: Callers, timing: Timing) -> Routes {
+    let service = PolicySyncServer::new(Service {
+        app,
+        callers,
+        timing,
+    });
     Routes::new(service.max_decoding_message_size(MAX_MESSAGE))
 }
 
@@ -34,6 +39,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Service {
     app: Arc<App>,
+    callers: Callers,
     timing: Timing,
 }
 
@@ -45,9 +51,11 @@ impl PolicySync for Service {
         &self,
         request: Request<Streaming<FilterMessage>>,
     ) -> Result<Response<Self::SyncStream>, Status> {
+        let caller = self.callers.identify(&request)?;
         let (outbound, receiver) = mpsc::channel(QUEUE);
         let (app, timing) = (Arc::clone(&self.app), self.timing);
-        tokio::spawn(stream::serve(app, timing, request.into_inner(), outbound));
+        let inbound = request.into_inner();
+        tokio::spawn(stream::serve(app, timing, caller, inbound, outbound));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -55,11 +63,18 @@ impl PolicySync for Service {
         &self,
         request: Request<LeaseRequest>,
     ) -> Result<Response<LeaseResponse>, Status> {
+        let caller = self.callers.identify(&request)?;
         let LeaseRequest {
             session,
             asks,
             patience_ms,
         } = request.into_inner();
+        if caller != Caller::Anyone {
+            let node_id = self.app.policy_sync.node_of(&self.app.db, session).await;
+            let node_id = node_id.map_err(|error| Status::unavailable(error.to_string()))?;
+            let node_id = node_id.ok_or_else(|| Status::permission_denied("no such session"))?;
+            caller.check(&node_id)?;
+        }
         let patience = Duration::from_millis(patience_ms.into()).min(MOST_PATIENCE);
         let asks = asks
             .into_iter()

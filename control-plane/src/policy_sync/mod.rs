@@ -28,14 +28,17 @@ mod tests;
 pub mod view;
 mod writer;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use reeve_policy::lease::Session;
 use tokio::sync::{broadcast, watch};
 
 use entries::Entries;
 use nodes::Nodes;
 
-use crate::ledger::Recall;
+use crate::db::{self, Db};
+use crate::ledger::{self, Recall};
 use crate::usage::Boot;
 
 /// What the publisher, the streams and the admin API share.
@@ -49,6 +52,8 @@ pub struct Hub {
     spent: watch::Sender<()>,
     /// Who is connected.
     nodes: Arc<Nodes>,
+    /// Whose each session is that was met here.
+    sessions: Mutex<HashMap<Session, String>>,
     recalls: Recalls,
 }
 
@@ -69,6 +74,30 @@ impl Hub {
     pub fn connected(&self) -> Vec<Boot> {
         let nodes = self.nodes.list();
         nodes.into_iter().map(|(boot, _)| boot).collect()
+    }
+
+    /// A session is this node's.
+    fn note_session(&self, session: Session, node_id: &str) {
+        self.sessions().insert(session, node_id.to_owned());
+    }
+
+    /// Whose a session is; `None`: there is no such session.
+    async fn node_of(&self, db: &Db, session: Session) -> Result<Option<String>, db::Error> {
+        let known = self.sessions().get(&session).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let mut tx = db.begin_read().await?;
+        let node_id = ledger::sessions::node_of(&mut tx, session).await?;
+        if let Some(node_id) = &node_id {
+            self.note_session(session, node_id);
+        }
+        Ok(node_id)
+    }
+
+    /// A map is right after every line of this file, so a panic elsewhere cannot spoil it.
+    fn sessions(&self) -> MutexGuard<'_, HashMap<Session, String>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session is asked to give back what it does not need at once.
