@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 
+use crate::ads::Ads;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Db, Tx};
 use crate::ledger::Ledger;
 use crate::policy_changes;
 use crate::policy_sync::{Hub, in_force};
-use crate::providers::EnvoyFiles;
 use crate::random::{Ids, Random, RandomError};
 use crate::secrets::SealingKey;
 use crate::virtual_keys::guesses::Guesses;
@@ -28,8 +28,8 @@ pub struct App {
     pub random: Random,
     /// Seals secrets at rest.
     pub sealing_key: SealingKey,
-    /// Whose turn it is to write Envoy's files.
-    pub envoy_files: EnvoyFiles,
+    /// What Envoys are configured with, and who they are.
+    pub ads: Ads,
     /// What is lent and used.
     pub ledger: Ledger,
     /// Who presents keys that do not exist.
@@ -52,7 +52,7 @@ impl App {
             clock,
             random: Random::default(),
             sealing_key,
-            envoy_files: EnvoyFiles::default(),
+            ads: Ads::default(),
             ledger: Ledger::default(),
             guesses: Mutex::default(),
             policy_sync: Hub::default(),
@@ -75,7 +75,7 @@ impl App {
         self.policy_changed.notify_one();
         // Before the first policy is compiled there is nobody to wait for.
         if self.policy_published() {
-            in_force::wait(&self.policy_sync, sequence).await;
+            in_force::wait(&self.policy_sync, &self.ads, sequence).await;
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use reeve_control_plane::node_identity::{DEFAULT_DAYS, check_node_id};
 
 /// AI governance for Envoy.
 ///
@@ -39,6 +41,11 @@ pub(crate) enum Command {
         #[arg(long)]
         port: Option<u16>,
     },
+    /// Envoys of the fleet.
+    Node {
+        #[command(subcommand)]
+        command: Node,
+    },
     /// Run one command that ends when standard input does (how `up` runs its processes).
     #[command(hide = true)]
     Guard {
@@ -46,6 +53,27 @@ pub(crate) enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// Make the credentials and the bootstrap of one more Envoy. Needs the control plane's database
+    /// and encryption key; the running control plane need not be told.
+    Enroll {
+        /// Envoy's node id: 1 to 128 letters, digits, `-`, `_` and `.`. Unique in the fleet.
+        #[arg(value_parser = node_id)]
+        node_id: String,
+        /// Directory to write to.
+        #[arg(long)]
+        out: PathBuf,
+        /// How long the certificate is good for.
+        #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u16).range(1..))]
+        days: u16,
+    },
+}
+
+fn node_id(node_id: &str) -> Result<String, String> {
+    check_node_id(node_id).map(|()| node_id.to_owned())
 }
 
 /// A name that can stand in a header between `,` and `=`.

@@ -67,6 +67,11 @@ pub struct Config {
     pub log_filter: String,
     /// `REEVE_FILTER_WASM`: the filter module that Envoy loads.
     pub filter_wasm: Option<PathBuf>,
+    /// `REEVE_NODE_TRUST_BUNDLE`: PEM file of a mesh's certificate authorities, whose certificates
+    /// Envoys may have instead of ours.
+    pub node_trust_bundle: Option<PathBuf>,
+    /// `REEVE_NODE_TRUST_DOMAIN`: that mesh's SPIFFE trust domain, such as `cluster.local`.
+    pub node_trust_domain: Option<String>,
     /// `REEVE_ENCRYPTION_KEY`: encrypts provider keys at rest; default a key made at first start.
     pub encryption_key: Option<Secret>,
     /// `REEVE_ADMIN_TOKEN`: the admin token, in place of the one made at first start.
@@ -104,6 +109,8 @@ impl Config {
             log_format: env.log_format()?,
             log_filter: env.text("REEVE_LOG").unwrap_or_else(|| "info".into()),
             filter_wasm: env.text("REEVE_FILTER_WASM").map(PathBuf::from),
+            node_trust_bundle: env.text("REEVE_NODE_TRUST_BUNDLE").map(PathBuf::from),
+            node_trust_domain: env.text("REEVE_NODE_TRUST_DOMAIN"),
             encryption_key: env.secret("REEVE_ENCRYPTION_KEY"),
             admin_token: env.admin_token()?,
             openai_api_key: env.secret("OPENAI_API_KEY"),
@@ -131,6 +138,12 @@ impl Config {
                      start without --dev",
                     self.bind
                 ),
+            });
+        }
+        if self.node_trust_bundle.is_some() != self.node_trust_domain.is_some() {
+            return Err(ConfigError {
+                variable: "REEVE_NODE_TRUST_BUNDLE",
+                problem: "and REEVE_NODE_TRUST_DOMAIN belong together: set both or none".into(),
             });
         }
         Ok(())

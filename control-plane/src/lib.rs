@@ -8,15 +8,16 @@
 //! `clock.rs` the clock; only `error.rs` knows the statuses of errors; every mutation is one
 //! transaction together with its row in `policy_changes`.
 
+pub mod ads;
 pub mod app;
 pub mod auth;
+pub mod bootstrap;
 pub mod clock;
 pub mod config;
 pub mod coverage;
 pub mod customers;
 pub mod db;
 pub mod demo_provider;
-pub mod envoy_files;
 pub mod error;
 pub mod explain;
 pub mod health;
@@ -28,6 +29,7 @@ pub mod logging;
 pub mod model_configs;
 pub mod models;
 pub mod name;
+pub mod node_identity;
 pub mod policy_changes;
 pub mod policy_sync;
 pub mod pricing_overrides;

@@ -5,6 +5,7 @@ mod cli;
 use std::ffi::OsString;
 use std::future::Future;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -13,17 +14,20 @@ use reeve_control_plane::clock::Clock;
 use reeve_control_plane::config::{Config, process_environment};
 use reeve_control_plane::demo_provider::{self, Demo};
 use reeve_control_plane::up::{self, Plan, StopSignals};
-use reeve_control_plane::{logging, serve};
+use reeve_control_plane::{logging, node_identity, serve};
 use tokio::net::TcpListener;
 use tokio::runtime;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Node};
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { dev } => block_on(run_serve(dev)),
         Command::Up { dev } => block_on(run_up(dev)),
         Command::DemoProvider { name, port } => block_on(run_demo(name, port)),
+        Command::Node {
+            command: Node::Enroll { node_id, out, days },
+        } => block_on(run_enroll(node_id, out, days)),
         Command::Guard { command } => return run_guard(&command),
     };
     match done {
@@ -64,6 +68,10 @@ async fn run_up(dev: bool) -> anyhow::Result<()> {
     })
     .await?;
     Ok(())
+}
+
+async fn run_enroll(node_id: String, out: PathBuf, days: u16) -> anyhow::Result<()> {
+    node_identity::enroll(&read_config(false)?, &node_id, days, &out).await
 }
 
 async fn run_demo(name: String, port: Option<u16>) -> anyhow::Result<()> {

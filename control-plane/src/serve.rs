@@ -12,18 +12,22 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Server, ServerTlsConfig};
 
 use crate::app::App;
 use crate::auth::admin_token;
 use crate::clock::Clock;
 use crate::config::{Config, DatabaseUrl};
 use crate::db::Db;
+use crate::node_identity::{self, Authority, Callers, DEFAULT_DAYS, Mesh};
 use crate::random::Random;
 use crate::settings::{self, Settings};
-use crate::{ledger, logging, policy_sync, providers, router, secrets};
+use crate::{ads, bootstrap, ledger, logging, policy_sync, providers, router, secrets};
 
 /// How long requests at hand may take to finish when the process is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often a connection of an Envoy is tried, and how long it may take to answer.
+const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Runs the control plane until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -35,19 +39,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let http = listen(app.config.http_address(), "REEVE_HTTP_PORT").await?;
     let grpc = listen(app.config.grpc_address(), "REEVE_GRPC_PORT").await?;
     tracing::info!(address = %http.local_addr()?, "admin API listens");
-    tracing::info!(address = %grpc.local_addr()?, "policy stream listens");
+    tracing::info!(address = %grpc.local_addr()?, "gRPC for Envoys listens");
     announce(&app).await?;
 
     let mut parts = JoinSet::new();
     parts.spawn(serve_http(Arc::clone(&app), http));
-    parts.spawn(serve_grpc(Arc::clone(&app), grpc));
+    let callers = callers(&app.config)?;
+    let tls = prove(&app, &callers).await?;
+    parts.spawn(serve_grpc(Arc::clone(&app), grpc, callers, tls));
     parts.spawn(keep_ledger(Arc::clone(&app)));
     parts.spawn(release_silent_sessions(Arc::clone(&app)));
     parts.spawn(follow_replicas(Arc::clone(&app)));
     parts.spawn(prune_ledger(Arc::clone(&app)));
     parts.spawn(end_silent_slots(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
-    parts.spawn(keep_envoy_files(Arc::clone(&app)));
     finish(&app, parts).await
 }
 
@@ -79,11 +84,52 @@ async fn open(config: Config) -> anyhow::Result<Arc<App>> {
             .await
             .context("cannot set up the first providers")?;
     }
-    // Before anything listens: Envoy does not start without its files.
-    providers::write_envoy_files(&app)
+    let mut tx = app.db.begin_read().await?;
+    let input = ads::load::input(&mut tx, &app)
         .await
-        .context("cannot write Envoy's configuration")?;
+        .context("cannot make Envoy's configuration")?;
+    app.ads.publish(input);
     Ok(app)
+}
+
+/// Who may call the gRPC port.
+fn callers(config: &Config) -> anyhow::Result<Callers> {
+    if config.dev {
+        return Ok(Callers::Anyone);
+    }
+    let (Some(bundle), Some(domain)) = (&config.node_trust_bundle, &config.node_trust_domain)
+    else {
+        return Ok(Callers::Certified(None));
+    };
+    let bundle = std::fs::read_to_string(bundle).with_context(|| {
+        format!(
+            "REEVE_NODE_TRUST_BUNDLE: cannot read `{}`",
+            bundle.display()
+        )
+    })?;
+    let mesh = Mesh::new(bundle, domain.clone())
+        .map_err(|problem| anyhow::anyhow!("REEVE_NODE_TRUST_DOMAIN: {problem}"))?;
+    Ok(Callers::Certified(Some(mesh)))
+}
+
+/// Gives the Envoy beside this process what it starts with, and this process what it proves itself
+/// with on the gRPC port.
+async fn prove(app: &App, callers: &Callers) -> anyhow::Result<Option<ServerTlsConfig>> {
+    let gateway = bootstrap::Gateway::beside(&app.config)?;
+    let directory = app.config.data_dir.join(bootstrap::DIRECTORY);
+    let mut tls = None;
+    if !matches!(callers, Callers::Anyone) {
+        let now_ms = app.clock.now_ms();
+        let authority =
+            Authority::load_or_create(&app.db, &app.sealing_key, &app.random, now_ms).await?;
+        let of_node = authority.of_node(&gateway.node_id, DEFAULT_DAYS, now_ms)?;
+        make_private_directory(&directory)
+            .and_then(|()| node_identity::write(&directory, &of_node))
+            .context("cannot write the credentials of Envoy")?;
+        tls = callers.tls(&authority.of_server(now_ms)?);
+    }
+    bootstrap::write(&directory, &bootstrap::render(&gateway))?;
+    Ok(tls)
 }
 
 /// Says what whoever starts it must know.
@@ -118,17 +164,29 @@ async fn serve_http(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> 
     .context("the admin API failed")
 }
 
-async fn serve_grpc(app: Arc<App>, listener: TcpListener) -> anyhow::Result<()> {
-    let routes = policy_sync::grpc::routes(Arc::clone(&app));
-    tonic::transport::Server::builder()
-        .add_routes(routes)
+async fn serve_grpc(
+    app: Arc<App>,
+    listener: TcpListener,
+    callers: Callers,
+    tls: Option<ServerTlsConfig>,
+) -> anyhow::Result<()> {
+    let routes = policy_sync::grpc::routes(Arc::clone(&app), callers.clone());
+    let mut server = Server::builder();
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    server
+        // An Envoy that is gone without a word: its configuration stream is silent anyhow.
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_routes(routes.add_service(ads::grpc::service(Arc::clone(&app), callers)))
         // Without it the second half of an answer about leases waits 40 ms, and a request with it.
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             app.stopped(),
         )
         .await
-        .context("the policy stream failed")
+        .context("gRPC for Envoys failed")
 }
 
 async fn keep_ledger(app: Arc<App>) -> anyhow::Result<()> {
@@ -158,11 +216,6 @@ async fn prune_ledger(app: Arc<App>) -> anyhow::Result<()> {
 
 async fn publish(app: Arc<App>) -> anyhow::Result<()> {
     policy_sync::publisher::run(app).await;
-    Ok(())
-}
-
-async fn keep_envoy_files(app: Arc<App>) -> anyhow::Result<()> {
-    providers::watch_envoy_files(app).await;
     Ok(())
 }
 

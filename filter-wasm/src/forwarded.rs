@@ -10,7 +10,7 @@ use crate::flights::{self, Flight};
 use crate::usage_record::{self, Reserved};
 use crate::{access_log, history, host, limits, metrics, outbox};
 
-/// How the provider had encoded its answer; Envoy sets it (`control-plane/src/envoy_files/listener.rs`).
+/// How the provider had encoded its answer; Envoy sets it (`control-plane/src/bootstrap/listener.rs`).
 const PROVIDER_ENCODING: &str = "x-reeve-provider-encoding";
 /// Envoy's response flags for a caller that went away: it closed the connection
 /// (`DownstreamConnectionTermination`), broke its protocol, or reset the stream.

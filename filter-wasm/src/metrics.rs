@@ -2,7 +2,7 @@
 //! generative AI where they have one.
 //!
 //! A label of a wasm metric is a part of its name; Envoy's `stats_tags` take them out again
-//! (`control-plane/src/envoy_files/observability.rs`). Every label is bounded: operations, denials and
+//! (`control-plane/src/bootstrap/observability.rs`). Every label is bounded: operations, denials and
 //! outcomes by this code, providers and routing rules by the administrators. Keys and models are not labels: the
 //! control plane reports usage by them.
 

@@ -115,7 +115,8 @@ impl RootContext for Root {
         if role == Role::Attempt {
             return true;
         }
-        let config = match Config::parse(&host::plugin_configuration(size)) {
+        let node_id = host::property(&["xds", "node", "id"]);
+        let config = match Config::parse(&host::plugin_configuration(size), node_id) {
             Ok(config) => config,
             Err(error) => {
                 host::error(&error);

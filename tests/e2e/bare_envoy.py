@@ -5,19 +5,10 @@ In a mesh somebody else configures Envoy, and the filter has to hold by itself.
 
 from __future__ import annotations
 
-from typing import Any
-
-Json = dict[str, Any]
-
-GOVERNANCE = "reeve.governance"
+from served import Json, Served, connection_manager, with_own_routes
 
 
-def connection_manager(bootstrap: Json) -> Json:
-    (chain,) = bootstrap["static_resources"]["listeners"][0]["filter_chains"]
-    return chain["filters"][0]["typed_config"]
-
-
-def without_hardening(bootstrap: Json) -> None:
+def without_hardening(bootstrap: Json, served: Served) -> None:
     """Paths and headers come to the filter as callers write them, and upgrades are let through."""
     manager = connection_manager(bootstrap)
     manager |= {
@@ -31,7 +22,7 @@ def without_hardening(bootstrap: Json) -> None:
     }
     del manager["early_header_mutation_extensions"]
     del manager["internal_address_config"]
-    manager["route_config"]["virtual_hosts"][0]["domains"] = ["*"]
+    with_own_routes(bootstrap, served)["virtual_hosts"][0]["domains"] = ["*"]
     manager["common_http_protocol_options"]["headers_with_underscores_action"] = "ALLOW"
     manager["http_protocol_options"] = {"allow_absolute_url": True, "enable_trailers": True}
     manager["http2_protocol_options"]["allow_connect"] = True

@@ -67,7 +67,7 @@ def _recording() -> Iterator[RecordingStack]:
 
 @pytest.fixture(scope="session")
 def _bare_recording() -> Iterator[RecordingStack]:
-    yield from _run(RecordingStack("bare", edit_bootstrap=without_hardening))
+    yield from _run(RecordingStack("bare", edit_served=without_hardening))
 
 
 def _run(stack: RecordingStack) -> Iterator[RecordingStack]:

@@ -22,6 +22,7 @@ from demo import Demo
 from llm import Caller
 from ports import Ports
 from process import Process
+from served import Json, Served, served
 from waiting import eventually
 
 ARTIFACTS = Path(__file__).resolve().parent.parent / ".artifacts"
@@ -71,9 +72,13 @@ class Stack:
         dev: bool = True,
         filter_wasm: str = "REEVE_FILTER_WASM",
         environment: Mapping[str, str] | None = None,
-        edit_bootstrap: Callable[[dict[str, Any]], None] | None = None,
+        edit_bootstrap: Callable[[Json], None] | None = None,
+        edit_served: Callable[[Json, Served], None] | None = None,
     ) -> None:
-        """`edit_bootstrap` changes what the control plane has rendered, before Envoy reads it."""
+        """`edit_bootstrap` changes what the control plane has rendered, before Envoy reads it.
+
+        `edit_served` may write into it what Envoy would get from the control plane.
+        """
         # With the process id, so that two runs in one checkout keep their logs apart.
         self.name = f"{name}-{os.getpid()}-{next(_numbers)}"
         self.ports = Ports()
@@ -106,6 +111,7 @@ class Stack:
         reeve = piece("REEVE_BIN")
         serve = [reeve, "serve", *(["--dev"] if dev else [])]
         self.edit_bootstrap = edit_bootstrap
+        self.edit_served = edit_served
         self._bootstrap = self.directory / "bootstrap.json"
         self.demo_process = self._process("demo-provider", [reeve, "demo-provider"])
         self.control_plane = self._process("control-plane", serve)
@@ -169,18 +175,30 @@ class Stack:
         """Envoy answers; what it knows of policy is another matter."""
         self.write_bootstrap()
         self.envoy.start()
+        self.await_envoy()
+
+    def await_envoy(self) -> None:
+        """It has its configuration, and listens."""
         ready = f"http://127.0.0.1:{self.envoy_admin_port}/ready"
         self._until(self.envoy, ready, "Envoy", within=20)
 
     def write_bootstrap(self) -> None:
         """What Envoy will read: what the control plane has rendered, and then edited."""
-        text = (self.data / "envoy" / "bootstrap.json").read_text()
+        bootstrap = json.loads((self.data / "envoy" / "bootstrap.json").read_text())
+        if self.edit_served is not None:
+            self.edit_served(bootstrap, self._served(bootstrap))
         if self.edit_bootstrap is not None:
-            bootstrap = json.loads(text)
-            self.inline_routes(bootstrap)
             self.edit_bootstrap(bootstrap)
-            text = json.dumps(bootstrap)
-        self._bootstrap.write_text(text)
+        self._bootstrap.write_text(json.dumps(bootstrap))
+
+    def _served(self, bootstrap: Json) -> Served:
+        """What an Envoy with this bootstrap is given."""
+        self._bootstrap.write_text(json.dumps(bootstrap))
+        self.envoy.start()
+        self.await_envoy()
+        found = served(self.envoy_admin)
+        self.envoy.terminate()
+        return found
 
     def inline_routes(self, bootstrap: dict[str, Any]) -> None:
         """Routes are a file of their own; here they can be edited with the rest."""

@@ -137,13 +137,21 @@ def test_envoy_that_starts_without_a_control_plane_refuses_until_policy_comes(ne
     key = stack.key()
     stack.envoy.terminate()
     stack.control_plane.kill()
-    stack.start_envoy_without_policy()
-    for value in (key.value, None, "sk-bf-unknown"):
-        refused = stack.caller(value).chat(MODEL)
-        assert denial(refused) == (503, "policy_unavailable")
-        assert refused.headers["retry-after"] == "1"
+    stack.write_bootstrap()
+    stack.envoy.start()
+
+    def closed() -> bool:
+        stack.envoy.assert_alive()
+        for value in (key.value, None, "sk-bf-unknown"):
+            with pytest.raises(httpx.ConnectError):
+                stack.caller(value).chat(MODEL)
+        return True
+
+    # Longer than Envoy waits for its configuration by default.
+    stays(closed, 17, "a closed door")
     assert stack.demo.requests() == 0
     stack.start_control_plane()
+    stack.await_envoy()
     stack.await_policy()
     assert stack.caller(key.value).chat(MODEL).status_code == 200
     assert stack.caller().chat(MODEL).status_code == 401

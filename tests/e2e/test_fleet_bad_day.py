@@ -18,6 +18,7 @@ import pytest
 from fleet import Fleet
 from llm import Caller, chat_body, denial
 from money import nanos
+from served import Json, Served, with_own_governance
 from test_limits import LEVELS, MODEL, Family, truth
 from waiting import eventually, stays
 
@@ -165,13 +166,14 @@ def test_no_request_waits_for_the_control_plane_while_its_lease_lasts(new_stack)
 def test_an_envoy_that_hears_nothing_for_too_long_refuses_until_it_does(new_stack) -> None:
     """What it holds is lent to others an hour later; by then it must have stopped for long."""
 
-    def impatient(bootstrap: dict) -> None:
-        text = json.dumps(bootstrap)
-        text = text.replace('{\\"node_id', '{\\"max_silence_s\\":3,\\"node_id')
-        assert text.count("max_silence_s") >= 2
-        bootstrap.update(json.loads(text))
+    def impatient(bootstrap: Json, served: Served) -> None:
+        governance = with_own_governance(bootstrap, served)["config"]
+        (service,) = bootstrap["bootstrap_extensions"]
+        for plugin in (governance, service["typed_config"]["config"]):
+            given = json.loads(plugin["configuration"]["value"])
+            plugin["configuration"]["value"] = json.dumps(given | {"max_silence_s": 3})
 
-    stack = new_stack(edit_bootstrap=impatient)
+    stack = new_stack(edit_served=impatient)
     key = stack.key(budget={"max_limit": 100, "reset_duration": "1M"})
     caller = stack.caller(key.value)
     stays(lambda: caller.chat(MODEL).status_code == 200, 4, "service by a control plane that beats")

@@ -50,7 +50,7 @@ READ = {
     "x-forwarded-for": b"10.0.0.1",
     "x-forwarded-proto": b"http",
     "x-forwarded-host": b"localhost",
-    "x-reeve-cluster": b"provider_openai",
+    "x-reeve-try-1": b"provider_openai",
     "x-envoy-original-path": b"/",
     "x-envoy-attempt-count": b"1",
     "x-http-method-override": b"PUT",

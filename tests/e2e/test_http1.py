@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 import pytest
 
 import raw
-from bare_envoy import Json, connection_manager
 from llm import chat_body
 from recorder import Received, RecordingStack
+from served import Json, Served, connection_manager, with_own_routes
 from stack import Stack
 from waiting import eventually
 
@@ -351,7 +351,7 @@ def test_damaged_requests_are_refused_or_reach_a_provider_whole(
 # ---- callers that take their time
 
 
-def impatient(bootstrap: Json) -> None:
+def impatient(bootstrap: Json, served: Served) -> None:
     """What Envoy waits for is a minute or five as shipped."""
     manager = connection_manager(bootstrap)
     manager |= {
@@ -360,12 +360,8 @@ def impatient(bootstrap: Json) -> None:
         "stream_idle_timeout": "0.5s",
         "delayed_close_timeout": "0.1s",
     }
-    (provider,) = [
-        route["route"]
-        for route in manager["route_config"]["virtual_hosts"][0]["routes"]
-        if "retry_policy" in route["route"]
-    ]
-    provider["idle_timeout"] = "0.5s"
+    *_, providers = with_own_routes(bootstrap, served)["virtual_hosts"][0]["routes"]
+    providers["route"]["idle_timeout"] = "0.5s"
 
 
 @contextmanager
@@ -383,7 +379,7 @@ def dribbling(stack: Stack, data: bytes, callers: int) -> Iterator[list[raw.Conn
 
 def test_slow_callers_are_sent_away_and_hold_nobody_up(new_stack) -> None:
     """R-34. Slow headers, slow bodies, slow readers: Envoy's timeouts end them all."""
-    stack = new_stack(edit_bootstrap=impatient)
+    stack = new_stack(edit_served=impatient)
     key = stack.key()
     caller = stack.caller(key.value)
     data = whole("slow", key.value)
@@ -414,7 +410,7 @@ def test_slow_callers_are_sent_away_and_hold_nobody_up(new_stack) -> None:
 
 def test_a_caller_that_does_not_read_is_sent_away_and_pays(new_stack) -> None:
     """R-34, R-43."""
-    stack = new_stack(edit_bootstrap=impatient)
+    stack = new_stack(edit_served=impatient)
     key = stack.key()
     long_answer = raw.request(
         headers=[(b"x-bf-vk", key.value.encode()), (b"x-demo-output-tokens", b"500000")],

@@ -105,7 +105,7 @@ SAMPLE = re.compile(r"(\w+)\{(.*)\} (\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 Sample = tuple[str, dict[str, str], float]
 # (What Envoy itself counts of the filter has other names.)
-OURS = re.compile(r"^(?!.*_vm_reload)\w*?((?:reeve|gen_ai)_\w+)")
+OURS = re.compile(r"^(?!.*_vm_reload|.*_config_discovery)\w*?((?:reeve|gen_ai)_\w+)")
 METRICS = {
     "reeve_denials_total": {"error_type"},
     "reeve_exchanges_total": {"gen_ai_operation_name", "gen_ai_provider_name", "outcome"},

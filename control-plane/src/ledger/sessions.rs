@@ -63,6 +63,16 @@ pub async fn find(tx: &mut Tx, boot: &Boot) -> Result<Option<Row>, Error> {
     .transpose()
 }
 
+/// Whose a session is, whether it is counted or not.
+pub async fn node_of(tx: &mut Tx, session: Session) -> Result<Option<String>, Error> {
+    let row: Option<(String,)> = tx
+        .query("SELECT node_id FROM sessions WHERE id = $1")
+        .bind(session)
+        .fetch_optional()
+        .await?;
+    Ok(row.map(|(node_id,)| node_id))
+}
+
 /// Every session that is counted, with its divisor.
 pub async fn counted(tx: &mut Tx) -> Result<BTreeMap<Session, u32>, Error> {
     let rows: Vec<(i64, i64)> = tx

@@ -15,7 +15,6 @@ use reeve_proto::v1;
 
 use super::entries::{Entity, EntityEntries};
 use crate::customers::Customer;
-use crate::envoy_files;
 use crate::model_configs::ModelConfig;
 use crate::models::Model;
 use crate::policy_changes::Kind;
@@ -69,7 +68,7 @@ fn provider((provider, active_keys): &(Provider, Vec<String>)) -> view::Provider
         key_ids: active_keys.clone(),
         name: provider.name.clone(),
         wire_format: provider.base_provider_type.wire_format(),
-        cluster: envoy_files::cluster_name(&provider.name),
+        cluster: reeve_xds::cluster_name(&provider.name),
         retry_on: provider.retry_on,
         per_try_timeout_ms: provider.per_try_timeout_ms,
     }

@@ -1,8 +1,10 @@
 //! The gRPC service. What a stream does is in `stream.rs`; what a lease is, in `reeve_policy::lease`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reeve_policy::lease::Session;
 use reeve_proto::v1::grpc::policy_sync_server::{PolicySync, PolicySyncServer};
 use reeve_proto::v1::{
     ControlMessage, FilterMessage, LeaseRequest, LeaseResponse, RenewRequest, RenewResponse,
@@ -15,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::lease;
 use super::stream::{self, Timing};
 use crate::app::App;
+use crate::node_identity::{Caller, Callers};
 
 /// Largest message from a filter, bytes: what it batches is far below.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
@@ -22,12 +25,16 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 const QUEUE: usize = 4;
 
 /// The service for the gRPC port.
-pub fn routes(app: Arc<App>) -> Routes {
-    routes_with(app, Timing::default())
+pub fn routes(app: Arc<App>, callers: Callers) -> Routes {
+    routes_with(app, callers, Timing::default())
 }
 
-pub(super) fn routes_with(app: Arc<App>, timing: Timing) -> Routes {
-    let service = PolicySyncServer::new(Service { app, timing });
+pub(super) fn routes_with(app: Arc<App>, callers: Callers, timing: Timing) -> Routes {
+    let service = PolicySyncServer::new(Service {
+        app,
+        callers,
+        timing,
+    });
     Routes::new(service.max_decoding_message_size(MAX_MESSAGE))
 }
 
@@ -36,7 +43,21 @@ const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Service {
     app: Arc<App>,
+    callers: Callers,
     timing: Timing,
+}
+
+impl Service {
+    /// Is a session that of the node that calls?
+    async fn check(&self, caller: &Caller, session: Session) -> Result<(), Status> {
+        if *caller == Caller::Anyone {
+            return Ok(());
+        }
+        let node_id = self.app.policy_sync.node_of(&self.app.db, session).await;
+        let node_id = node_id.map_err(|error| Status::unavailable(error.to_string()))?;
+        let node_id = node_id.ok_or_else(|| Status::permission_denied("no such session"))?;
+        caller.check(&node_id)
+    }
 }
 
 #[tonic::async_trait]
@@ -47,9 +68,11 @@ impl PolicySync for Service {
         &self,
         request: Request<Streaming<FilterMessage>>,
     ) -> Result<Response<Self::SyncStream>, Status> {
+        let caller = self.callers.identify(&request)?;
         let (outbound, receiver) = mpsc::channel(QUEUE);
         let (app, timing) = (Arc::clone(&self.app), self.timing);
-        tokio::spawn(stream::serve(app, timing, request.into_inner(), outbound));
+        let inbound = request.into_inner();
+        tokio::spawn(stream::serve(app, timing, caller, inbound, outbound));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -57,7 +80,13 @@ impl PolicySync for Service {
         &self,
         request: Request<LeaseRequest>,
     ) -> Result<Response<LeaseResponse>, Status> {
+        let caller = self.callers.identify(&request)?;
         let LeaseRequest { asks, patience_ms } = request.into_inner();
+        // The process's own session, and the one of its slots.
+        let sessions: BTreeSet<Session> = asks.iter().map(|ask| ask.session).collect();
+        for session in sessions {
+            self.check(&caller, session).await?;
+        }
         let patience = Duration::from_millis(patience_ms.into()).min(MOST_PATIENCE);
         let asks = asks
             .into_iter()
@@ -75,7 +104,10 @@ impl PolicySync for Service {
         &self,
         request: Request<RenewRequest>,
     ) -> Result<Response<RenewResponse>, Status> {
-        let renewed = self.app.ledger.renew(request.into_inner().session).await;
+        let caller = self.callers.identify(&request)?;
+        let RenewRequest { session } = request.into_inner();
+        self.check(&caller, session).await?;
+        let renewed = self.app.ledger.renew(session).await;
         let slot_session = renewed.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(Response::new(RenewResponse { slot_session }))
     }

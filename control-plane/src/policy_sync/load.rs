@@ -107,7 +107,7 @@ fn things(change: &Change) -> Vec<Entity> {
 async fn settings_and_providers(tx: &mut Tx, now_ms: i64) -> Result<EntityEntries, Error> {
     let settings = settings::store::get(tx).await?;
     let mut keys_of: HashMap<String, Vec<String>> = HashMap::new();
-    for (provider, id) in providers::store::all_active_keys(tx).await? {
+    for (provider, id) in providers::store::active_key_ids(tx).await? {
         keys_of.entry(provider).or_default().push(id);
     }
     let providers = providers::store::all(tx).await?.into_iter();

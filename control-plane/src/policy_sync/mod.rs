@@ -32,15 +32,18 @@ mod tests;
 pub mod view;
 mod writer;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use reeve_policy::lease::Session;
 use tokio::sync::{broadcast, watch};
 
 use entries::Entries;
 use nodes::Nodes;
 
-use crate::ledger::Recall;
+use crate::db::{self, Db};
 use crate::ledger::spending::Spending;
+use crate::ledger::{self, Recall};
 use crate::usage::Boot;
 
 /// What the publisher, the streams and the admin API share.
@@ -55,6 +58,8 @@ pub struct Hub {
     seen: watch::Sender<i64>,
     /// Who is connected.
     nodes: Arc<Nodes>,
+    /// Whose each session is that was met here.
+    sessions: Mutex<HashMap<Session, String>>,
     recalls: Recalls,
 }
 
@@ -93,6 +98,30 @@ impl Hub {
     pub fn spent(&self, spending: Spending) {
         // Nobody may be connected.
         let _ = self.posted.0.send(Arc::new(spending));
+    }
+
+    /// A session is this node's.
+    fn note_session(&self, session: Session, node_id: &str) {
+        self.sessions().insert(session, node_id.to_owned());
+    }
+
+    /// Whose a session is; `None`: there is no such session.
+    async fn node_of(&self, db: &Db, session: Session) -> Result<Option<String>, db::Error> {
+        let known = self.sessions().get(&session).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let mut tx = db.begin_read().await?;
+        let node_id = ledger::sessions::node_of(&mut tx, session).await?;
+        if let Some(node_id) = &node_id {
+            self.note_session(session, node_id);
+        }
+        Ok(node_id)
+    }
+
+    /// A map is right after every line of this file, so a panic elsewhere cannot spoil it.
+    fn sessions(&self) -> MutexGuard<'_, HashMap<Session, String>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sessions are asked to give back what they do not need at once.

@@ -4,24 +4,38 @@
 //! looking once a second. Only what a change touches is compiled again, and once a day everything, because
 //! entries say when the next windows start: what is sent lasts two weeks (`reeve_policy::calendar`), so
 //! filters can do without a control plane for thirteen days before a window of theirs fails to end.
+//!
+//! A change of a provider is one of Envoy's configuration too, and so is one of a virtual key that is bound
+//! to a provider key. A provider is in every Envoy before a filter may choose it, and leaves when none does
+//! any more.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reeve_xds::Input;
+use tokio::time::timeout;
+
 use super::entries::Entries;
 use super::retry::until_ok;
-use super::{load, lowered};
+use super::{in_force, load, lowered};
+use crate::ads;
 use crate::app::App;
+use crate::db::Tx;
 use crate::error::Error;
-use crate::policy_changes;
+use crate::policy_changes::{self, Change, Kind};
 use crate::random::RandomError;
 use crate::usage::spent;
+use crate::virtual_keys;
 
 /// How long a change of another replica can stay unseen.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often everything is compiled again.
 const RENEW_EVERY_MS: u64 = 86_400_000;
+
+/// How long an Envoy that does not answer holds up the others.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How far the publisher has read.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +46,8 @@ struct Seen {
     revision: i64,
     /// When everything was compiled last.
     renewed_ms: i64,
+    /// Envoy's configuration could not be made of it.
+    owes_ads: bool,
 }
 
 /// Publishes until the process stops.
@@ -58,6 +74,11 @@ async fn publish_everything(app: &App) -> Result<Seen, Error> {
     let sequence = policy_changes::latest(&mut tx).await?;
     let revision = spent::latest(&mut tx).await?;
     let entries = Entries::new(epoch, load::everything(&mut tx, now_ms).await?);
+    let configuration = configuration(&mut tx, app).await;
+    let owes_ads = configuration.is_none();
+    if let Some(configuration) = configuration {
+        app.ads.publish(configuration);
+    }
     tracing::info!(entries = entries.len(), "policy compiled");
     app.policy_sync.published.send_replace(Some(entries));
     app.policy_sync.compiled.send_replace(sequence);
@@ -65,6 +86,7 @@ async fn publish_everything(app: &App) -> Result<Seen, Error> {
         sequence,
         revision,
         renewed_ms: now_ms,
+        owes_ads,
     })
 }
 
@@ -85,7 +107,7 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
     let now_ms = app.clock.now_ms();
     // The clock may have been put back.
     let renew = now_ms.abs_diff(seen.renewed_ms) >= RENEW_EVERY_MS;
-    if changes.is_empty() && !renew {
+    if changes.is_empty() && !renew && !seen.owes_ads {
         return Ok(Seen { revision, ..seen });
     }
     let sequence = changes.last().map_or(seen.sequence, |last| last.sequence);
@@ -94,6 +116,18 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
     if renew {
         changed.extend(load::everything(&mut tx, now_ms).await?);
     }
+    let is_due = seen.owes_ads || is_for_envoy(&mut tx, app, &changes).await?;
+    let configuration = if is_due {
+        configuration(&mut tx, app).await
+    } else {
+        None
+    };
+    let owes_ads = is_due && configuration.is_none();
+    drop(tx);
+
+    if let Some(configuration) = &configuration {
+        arrive(app, configuration).await;
+    }
     let mut recalls = Vec::new();
     app.policy_sync.published.send_if_modified(|published| {
         published.as_mut().is_some_and(|entries| {
@@ -101,6 +135,9 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
             entries.apply(changed)
         })
     });
+    if let Some(configuration) = configuration {
+        leave(app, configuration).await;
+    }
     app.policy_sync.compiled.send_replace(sequence);
     for recall in recalls {
         app.policy_sync.recall(recall);
@@ -109,5 +146,65 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
         sequence,
         revision,
         renewed_ms: if renew { now_ms } else { seen.renewed_ms },
+        owes_ads,
     })
+}
+
+/// Is Envoy to be configured otherwise? A virtual key can be bound to a provider key that nobody was bound
+/// to before, and the last one that was can go.
+async fn is_for_envoy(tx: &mut Tx, app: &App, changes: &[Change]) -> Result<bool, Error> {
+    let any = |kinds: &[Kind]| changes.iter().any(|change| kinds.contains(&change.kind));
+    if any(&[Kind::Provider, Kind::Settings]) {
+        return Ok(true);
+    }
+    if !any(&[Kind::VirtualKey]) {
+        return Ok(false);
+    }
+    let bound = virtual_keys::store::bound_provider_keys(tx).await?;
+    let serves = app.ads.snapshot();
+    let served: HashSet<String> = serves
+        .iter()
+        .flat_map(|serves| &serves.input().providers)
+        .filter_map(|provider| provider.key_id.clone())
+        .collect();
+    Ok(bound != served)
+}
+
+/// Envoy's configuration. Should it fail, policy goes on: a key that cannot be opened must not keep
+/// another from being revoked.
+async fn configuration(tx: &mut Tx, app: &App) -> Option<Input> {
+    match ads::load::input(tx, app).await {
+        Ok(input) => Some(input),
+        Err(error) => {
+            let cause = match &error {
+                Error::Internal(cause) => cause.to_string(),
+                other => other.to_string(),
+            };
+            tracing::error!(cause, "Envoy's configuration stays as it was; trying again");
+            None
+        }
+    }
+}
+
+/// What is new comes, and nothing goes.
+async fn arrive(app: &App, configuration: &Input) {
+    let before = app.ads.snapshot();
+    let both = before.map_or_else(
+        || configuration.clone(),
+        |before| configuration.with_those_of(before.input()),
+    );
+    app.ads.publish(both);
+    // An Envoy that hangs gets it when it comes back; its requests come back no sooner.
+    let _ = timeout(PATIENCE, app.ads.settled()).await;
+}
+
+/// What is to go goes, once no filter chooses it.
+async fn leave(app: &App, configuration: Input) {
+    let serves = app.ads.snapshot();
+    if serves.is_some_and(|serves| *serves.input() == configuration) {
+        return;
+    }
+    // Whoever hangs must not keep a key in use that was taken away.
+    let _ = timeout(PATIENCE, in_force::applied(&app.policy_sync)).await;
+    app.ads.publish(configuration);
 }

@@ -18,6 +18,7 @@ use super::entries::Position;
 use super::nodes::Seat;
 use super::writer::{Writer, welcome};
 use crate::app::App;
+use crate::node_identity::Caller;
 use crate::usage::Boot;
 use crate::usage::ingest::Posting;
 
@@ -52,10 +53,13 @@ pub(super) type Outbound = mpsc::Sender<Result<ControlMessage, Status>>;
 pub(super) async fn serve(
     app: Arc<App>,
     timing: Timing,
+    caller: Caller,
     mut inbound: Streaming<FilterMessage>,
     outbound: Outbound,
 ) {
-    let end = match hello(&mut inbound, timing).await {
+    let hello = hello(&mut inbound, timing).await;
+    let hello = hello.and_then(|hello| caller.check(&hello.0.node_id).map(|()| hello));
+    let end = match hello {
         Ok((boot, position)) => talk(&app, timing, &boot, position, inbound, &outbound).await,
         Err(status) => {
             tracing::warn!(reason = status.message(), "filter refused");
@@ -113,6 +117,7 @@ async fn talk(
     let joined = joined
         .await
         .map_err(|error| Status::unavailable(error.to_string()))?;
+    app.policy_sync.note_session(joined.session, &boot.node_id);
     // Without it the filter asks for it later.
     let slot_session = app.ledger.renew(joined.session).await.unwrap_or_default();
     let acknowledged = watch::Sender::new(0);

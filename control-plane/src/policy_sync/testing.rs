@@ -21,6 +21,7 @@ use super::grpc::routes_with;
 use super::publisher;
 use super::stream::Timing;
 use crate::db::Db;
+use crate::node_identity::Callers;
 use crate::testing::Api;
 
 /// Short enough not to wait for in a test, long enough for a busy machine.
@@ -46,7 +47,7 @@ impl Plane {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let app = api.app.clone();
         let server = tonic::transport::Server::builder()
-            .add_routes(routes_with(app.clone(), TIMING))
+            .add_routes(routes_with(app.clone(), Callers::Anyone, TIMING))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let tasks = vec![
             tokio::spawn(async move { server.await.unwrap() }),

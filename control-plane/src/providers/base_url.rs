@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-use crate::envoy_files::{self, Origin};
+use reeve_xds::Origin;
 
 const MAX_LEN: usize = 2_048;
 
@@ -91,14 +91,14 @@ impl BaseUrl {
         let (host, reach) = match url.host() {
             Some(Host::Domain(name)) => {
                 let reach = reach_of_name(name).ok_or(BaseUrlError::BadHost)?;
-                (envoy_files::Host::Name(name.to_owned()), reach)
+                (reeve_xds::Host::Name(name.to_owned()), reach)
             }
             Some(Host::Ipv4(address)) => (
-                envoy_files::Host::Address(address.into()),
+                reeve_xds::Host::Address(address.into()),
                 reach_of_v4(address),
             ),
             Some(Host::Ipv6(address)) => (
-                envoy_files::Host::Address(address.into()),
+                reeve_xds::Host::Address(address.into()),
                 reach_of_v6(address),
             ),
             None => return Err(BaseUrlError::BadHost),

@@ -10,11 +10,20 @@ use crate::http::field::Field;
 use crate::http::number::Number;
 use crate::invalid::Invalid;
 use crate::random::Ids;
-use crate::secrets::Secret;
+use crate::secrets::{Place, Secret};
 use crate::{name, weight};
 
 /// Longest value, characters: more would not fit into a request's headers.
 const MAX_VALUE: usize = 8_192;
+
+/// Where a key's value is sealed for.
+pub fn place(key_id: &str) -> Place<'_> {
+    Place {
+        table: "provider_keys",
+        row: key_id,
+        column: "sealed_value",
+    }
+}
 
 /// A provider key, without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::envoy::place;
+use super::key::place;
 use super::routes::{KeyView, find};
-use super::{Key, KeyChange, store, write_envoy_files};
+use super::{Key, KeyChange, store};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::db::{self, Tx};
@@ -99,7 +99,6 @@ async fn create(
     insert(&app, &mut tx, &name, &key, &value).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     app.commit_policy(tx).await?;
-    write_envoy_files(&app).await?;
     Ok(Created {
         location: format!("/api/providers/{name}/keys/{}", key.id),
         body: ChangedView {
@@ -152,7 +151,6 @@ async fn update(
     store::update_key(&mut tx, &key, sealed.as_deref()).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     app.commit_policy(tx).await?;
-    write_envoy_files(&app).await?;
     Ok(Reply(ChangedView {
         message: "Provider key updated",
         key: key.into(),
@@ -178,7 +176,6 @@ async fn remove(
     }
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     app.commit_policy(tx).await?;
-    write_envoy_files(&app).await?;
     Ok(Reply(DeletedView {
         message: "Provider key deleted",
     }))

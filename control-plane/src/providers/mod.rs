@@ -2,7 +2,7 @@
 //!
 //! A provider is a base URL, the kind of API there ([`BaseProviderType`]) and its keys ([`key`]).
 //! Every provider becomes an Envoy cluster and its best active key a secret that Envoy puts on
-//! requests ([`envoy`]); neither the filter nor a caller ever sees it.
+//! requests ([`crate::ads`]); neither the filter nor a caller ever sees it.
 //!
 //! Invariants, kept by [`Change::apply`]:
 //! * the name is unique, never changes, and can stand in front of `/` in `provider/model`;
@@ -11,7 +11,6 @@
 
 mod base_provider_type;
 pub mod base_url;
-pub mod envoy;
 pub mod key;
 mod key_routes;
 pub mod presets;
@@ -27,7 +26,6 @@ use utoipa::ToSchema;
 
 pub use base_provider_type::BaseProviderType;
 pub use base_url::BaseUrl;
-pub use envoy::{EnvoyFiles, watch_envoy_files, write_envoy_files};
 pub use key::{Key, KeyChange};
 pub use seed::seed;
 

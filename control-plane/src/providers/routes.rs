@@ -10,7 +10,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::store::{self, Refused};
-use super::write_envoy_files;
 use super::{BaseProviderType, Change, Key, Provider, Surroundings, key_routes};
 use crate::app::App;
 use crate::auth::Admin;
@@ -151,7 +150,7 @@ async fn list(
     }))
 }
 
-/// Configure a provider. When this answers, Envoy has been told.
+/// Configure a provider. When this answers, every Envoy that is connected has it.
 #[utoipa::path(
     post, path = "/api/providers", tag = "Providers",
     request_body = Change,
@@ -180,7 +179,6 @@ async fn create(
     policy_changes::record(&mut tx, Kind::Provider, &provider.name).await?;
     let shown = view(&mut tx, provider).await?;
     app.commit_policy(tx).await?;
-    write_envoy_files(&app).await?;
     Ok(Created {
         location: format!("/api/providers/{}", shown.name),
         body: ChangedView {
@@ -208,7 +206,7 @@ async fn show(
     }))
 }
 
-/// Change a provider. What is left out stays. When this answers, Envoy has been told.
+/// Change a provider. What is left out stays. When this answers, every Envoy that is connected has it.
 #[utoipa::path(
     put, path = "/api/providers/{name}", tag = "Providers",
     params(("name" = String, Path)),
@@ -232,7 +230,6 @@ async fn update(
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     let provider = view(&mut tx, provider).await?;
     app.commit_policy(tx).await?;
-    write_envoy_files(&app).await?;
     Ok(Reply(ChangedView {
         message: "Provider updated",
         provider,
@@ -275,7 +272,6 @@ async fn remove(
     store::delete(&mut tx, &name).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     app.commit_policy(tx).await?;
-    write_envoy_files(&app).await?;
     Ok(Reply(DeletedView {
         message: "Provider deleted",
     }))

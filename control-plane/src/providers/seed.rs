@@ -1,6 +1,6 @@
 use super::base_url::BaseUrl;
 use super::presets::{Address, PRESETS, Preset};
-use super::{Key, Provider, envoy, store};
+use super::{Key, Provider, key, store};
 use reeve_policy::retry::RetryOn;
 
 use crate::app::App;
@@ -48,7 +48,7 @@ pub async fn seed(app: &App) -> Result<(), Error> {
         };
         let sealed = app
             .sealing_key
-            .seal(&app.random, envoy::place(&key.id), &value)
+            .seal(&app.random, key::place(&key.id), &value)
             .map_err(Error::internal)?;
         store::insert(&mut tx, &provider).await?;
         store::insert_key(&mut tx, &provider.name, &key, &sealed).await?;

@@ -173,20 +173,19 @@ pub async fn keys(tx: &mut Tx, provider: &str) -> Result<Vec<Key>, db::Error> {
     rows.into_iter().map(Key::try_from).collect()
 }
 
-/// The ids and sealed values of a provider's active keys: the heaviest first, and of those that are as
-/// heavy the oldest. The first one is what its requests carry unless they are bound to another.
-pub async fn active_keys(tx: &mut Tx, provider: &str) -> Result<Vec<(String, String)>, db::Error> {
+/// All active keys, each provider's heaviest first, and of those that are as heavy the oldest. The first one
+/// is what its requests carry unless they are bound to another. Provider, id and sealed value.
+pub async fn active_keys(tx: &mut Tx) -> Result<Vec<(String, String, String)>, db::Error> {
     tx.query(
-        "SELECT id, sealed_value FROM provider_keys
-         WHERE provider = $1 AND is_active ORDER BY weight_ppm DESC, id",
+        "SELECT provider, id, sealed_value FROM provider_keys
+         WHERE is_active ORDER BY provider, weight_ppm DESC, id",
     )
-    .bind(provider)
     .fetch_all()
     .await
 }
 
-/// The ids of all active keys with their providers, each provider's heaviest first.
-pub async fn all_active_keys(tx: &mut Tx) -> Result<Vec<(String, String)>, db::Error> {
+/// Their providers and ids alone.
+pub async fn active_key_ids(tx: &mut Tx) -> Result<Vec<(String, String)>, db::Error> {
     tx.query(
         "SELECT provider, id FROM provider_keys
          WHERE is_active ORDER BY provider, weight_ppm DESC, id",

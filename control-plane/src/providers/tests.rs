@@ -1,15 +1,13 @@
-//! Providers through the router, down to Envoy's files.
-
-use std::fs;
-use std::path::PathBuf;
-use std::time::Duration;
+//! Providers through the router, down to what Envoy is configured with.
 
 use axum::http::{HeaderValue, Method, header};
+use reeve_xds::{Input, Key};
 use serde_json::{Value, json};
 
-use super::envoy::place;
+use super::key::place;
 use super::presets::{Address, PRESETS};
-use super::{seed, store, watch_envoy_files, write_envoy_files};
+use super::{seed, store};
+use crate::ads;
 use crate::db::testing::on_every_database;
 use crate::policy_changes::{self, Kind};
 use crate::secrets::{SealingKey, Secret};
@@ -19,35 +17,22 @@ const PROVIDERS: &str = "/api/providers";
 const VALUE: &str = "sk-planted-0123456789";
 const OPENAI: &str = r#"{"name": "openai", "keys": [{"value": "sk-planted-0123456789"}]}"#;
 
-fn envoy_dir(api: &Api) -> PathBuf {
-    api.data_dir.path().join("envoy")
+/// What Envoy is configured with.
+async fn input(api: &Api) -> Input {
+    let mut tx = api.app.db.begin_read().await.unwrap();
+    ads::load::input(&mut tx, &api.app).await.unwrap()
 }
 
-fn clusters(api: &Api) -> Vec<Value> {
-    let text = fs::read(envoy_dir(api).join("clusters.json")).unwrap();
-    let json: Value = serde_json::from_slice(&text).unwrap();
-    json["resources"].as_array().unwrap().clone()
+/// The keys that Envoy puts on requests.
+async fn keys(api: &Api) -> Vec<Key> {
+    let providers = input(api).await.providers.into_iter();
+    providers
+        .filter_map(|provider| Some(provider.credential?.key))
+        .collect()
 }
 
-/// The keys that Envoy has been given.
-fn secrets(api: &Api) -> Vec<String> {
-    let mut keys: Vec<String> = fs::read_dir(envoy_dir(api).join("secrets"))
-        .unwrap()
-        .map(|file| {
-            let json: Value =
-                serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap();
-            let secret = &json["resources"][0]["generic_secret"]["secret"]["inline_string"];
-            secret.as_str().unwrap().to_owned()
-        })
-        .collect();
-    keys.sort();
-    keys
-}
-
-fn virtual_host(api: &Api) -> Value {
-    let text = fs::read(envoy_dir(api).join("routes.json")).unwrap();
-    let routes: Value = serde_json::from_slice(&text).unwrap();
-    routes["resources"][0]["virtual_hosts"][0].clone()
+fn of(values: &[&str]) -> Vec<Key> {
+    values.iter().map(|value| Key::new(value)).collect()
 }
 
 async fn count(api: &Api, sql: &'static str) -> i64 {
@@ -142,38 +127,38 @@ on_every_database! {
         assert!(changes.iter().all(|c| c.kind == Kind::Provider && c.entity_id == "openai"));
     }
 
-    async fn envoy_knows_a_provider_when_the_answer_is_sent(db: Db) {
+    async fn envoy_is_configured_with_every_provider_that_is_there(db: Db) {
         let api = Api::new(db).await;
         api.post(PROVIDERS, OPENAI).await.ok(201);
-        assert_eq!(clusters(&api)[0]["name"], "provider_openai");
-        assert_eq!(clusters(&api)[0]["metadata"]["filter_metadata"]["reeve"]["base_path"], "/v1");
-        assert_eq!(secrets(&api), [VALUE]);
+        let provider = input(&api).await.providers.remove(0);
+        assert_eq!((provider.name.as_str(), provider.base_path.as_str()), ("openai", "/v1"));
+        assert_eq!(keys(&api).await, of(&[VALUE]));
 
         let body = r#"{"network_config": {"base_url": "https://proxy.example"}}"#;
         api.put("/api/providers/openai", body).await.ok(200);
-        assert_eq!(clusters(&api)[0]["metadata"]["filter_metadata"]["reeve"]["host"], "proxy.example");
-        assert_eq!(secrets(&api), [VALUE]);
+        let provider = input(&api).await.providers.remove(0);
+        assert_eq!(provider.origin.authority(), "proxy.example");
+        assert_eq!(keys(&api).await, of(&[VALUE]));
 
         api.delete("/api/providers/openai").await.ok(200);
-        assert!(clusters(&api).is_empty());
-        assert!(secrets(&api).is_empty());
+        assert!(input(&api).await.providers.is_empty());
     }
 
     async fn of_the_active_keys_the_heaviest_is_used(db: Db) {
         let api = Api::new(db).await;
         api.post(PROVIDERS, OPENAI).await.ok(201);
         let light = add_key(&api, r#"{"value": "sk-light", "weight": 0.5}"#).await;
-        assert_eq!(secrets(&api), [VALUE]);
+        assert_eq!(keys(&api).await, of(&[VALUE]));
         let heavy = add_key(&api, r#"{"name": "heavy", "value": "sk-heavy", "weight": 1.5}"#).await;
-        assert_eq!(secrets(&api), ["sk-heavy"]);
+        assert_eq!(keys(&api).await, of(&["sk-heavy"]));
         assert_eq!(light["name"], "key-2");
 
         api.put(&key_path(&heavy), r#"{"is_active": false}"#).await.ok(200);
-        assert_eq!(secrets(&api), [VALUE]);
+        assert_eq!(keys(&api).await, of(&[VALUE]));
         api.put(&key_path(&light), r#"{"weight": 3, "value": "sk-light-rotated"}"#).await.ok(200);
-        assert_eq!(secrets(&api), ["sk-light-rotated"]);
+        assert_eq!(keys(&api).await, of(&["sk-light-rotated"]));
         api.delete(&key_path(&light)).await.ok(200);
-        assert_eq!(secrets(&api), [VALUE]);
+        assert_eq!(keys(&api).await, of(&[VALUE]));
 
         let keys = api.get("/api/providers/openai/keys").await;
         assert_eq!(keys.ok(200)["count"], 2);
@@ -182,22 +167,41 @@ on_every_database! {
         api.put(&key_path(&light), "{}").await.problem(404);
     }
 
+    async fn a_key_that_virtual_keys_are_bound_to_is_there_for_them_as_well(db: Db) {
+        let api = Api::new(db).await;
+        api.post(PROVIDERS, OPENAI).await.ok(201);
+        let light = add_key(&api, r#"{"value": "sk-light", "weight": 0.5}"#).await;
+        let id = light["id"].as_str().unwrap();
+        let config = format!(r#"{{"provider": "openai", "key_ids": ["{id}"]}}"#);
+        let body = format!(r#"{{"name": "bound", "provider_configs": [{config}]}}"#);
+        api.post("/api/governance/virtual-keys", &body).await.ok(201);
+        let clusters = |input: Input| -> Vec<String> {
+            input.providers.iter().map(reeve_xds::Provider::cluster).collect()
+        };
+        let both = ["provider_openai".to_owned(), format!("provider_openai__{id}")];
+        assert_eq!(clusters(input(&api).await), both);
+        assert_eq!(keys(&api).await, of(&[VALUE, "sk-light"]));
+        // What is not active is used by nobody.
+        api.put(&key_path(&light), r#"{"is_active": false}"#).await.ok(200);
+        assert_eq!(clusters(input(&api).await), both[..1]);
+    }
+
     async fn without_an_active_key_envoy_gets_no_cluster(db: Db) {
         let api = Api::new(db).await;
         api.post(PROVIDERS, r#"{"name": "openai"}"#).await.ok(201);
-        assert!(clusters(&api).is_empty());
+        assert!(input(&api).await.providers.is_empty());
         let status = api.get("/api/providers/openai").await.ok(200)["provider"]["status"].clone();
         assert_eq!(status, "no_active_key");
         let key = add_key(&api, r#"{"value": "sk-new"}"#).await;
-        assert_eq!(clusters(&api).len(), 1);
+        assert_eq!(input(&api).await.providers.len(), 1);
         api.put(&key_path(&key), r#"{"is_active": false}"#).await.ok(200);
-        assert!(clusters(&api).is_empty());
+        assert!(input(&api).await.providers.is_empty());
 
         let body = r#"{"custom_provider_config": {"is_key_less": true}}"#;
         let provider = api.put("/api/providers/openai", body).await;
         assert_eq!(provider.ok(200)["provider"]["status"], "ready");
-        assert_eq!(clusters(&api).len(), 1);
-        assert!(secrets(&api).is_empty());
+        assert_eq!(input(&api).await.providers.len(), 1);
+        assert!(keys(&api).await.is_empty());
     }
 
     async fn a_key_is_never_shown_and_never_stored_in_the_clear(db: Db) {
@@ -232,8 +236,8 @@ on_every_database! {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        assert!(write_envoy_files(&api.app).await.is_err());
-        assert_eq!(secrets(&api), [VALUE], "what Envoy has stays");
+        let mut tx = api.app.db.begin_read().await.unwrap();
+        assert!(ads::load::input(&mut tx, &api.app).await.is_err());
     }
 
     async fn a_malformed_provider_is_refused_by_field(db: Db) {
@@ -299,11 +303,10 @@ on_every_database! {
             let answer = api.post(PROVIDERS, &body.to_string()).await;
             assert_eq!(answer.ok(201)["provider"]["status"], "ready", "{}", preset.name);
         }
-        let clusters = clusters(&api);
-        assert_eq!(clusters.len(), PRESETS.len());
-        for cluster in clusters {
-            let metadata = &cluster["metadata"]["filter_metadata"]["reeve"];
-            let name = metadata["provider"].as_str().unwrap();
+        let providers = input(&api).await.providers;
+        assert_eq!(providers.len(), PRESETS.len());
+        for provider in providers {
+            let name = provider.name.as_str();
             let (wire_format, header, prefix) = match name {
                 "azure" => ("openai", "api-key", ""),
                 "anthropic" => ("anthropic", "x-api-key", ""),
@@ -312,18 +315,10 @@ on_every_database! {
                 "ollama" | "vllm" | "sglang" => ("openai", "", ""),
                 _ => ("openai", "authorization", "Bearer "),
             };
-            assert_eq!(metadata["wire_format"], wire_format, "{name}");
-            let injected = cluster.pointer(
-                "/typed_extension_protocol_options\
-                 /envoy.extensions.upstreams.http.v3.HttpProtocolOptions\
-                 /http_filters/1/typed_config/credential/typed_config",
-            );
-            let field = |field: &str| injected.map_or("", |config| config[field].as_str().unwrap());
-            assert_eq!(
-                (field("header"), field("header_value_prefix")),
-                (header, prefix),
-                "{name}"
-            );
+            assert_eq!(provider.wire_format, wire_format, "{name}");
+            let injected = provider.credential.as_ref();
+            let injected = injected.map_or(("", ""), |it| (it.header, it.prefix));
+            assert_eq!(injected, (header, prefix), "{name}");
         }
     }
 
@@ -415,7 +410,7 @@ on_every_database! {
         let refused = api.delete("/api/providers/openai").await;
         refused.problem(409);
         assert!(refused.text.contains("1 virtual key has"), "{}", refused.text);
-        assert_eq!(secrets(&api), [VALUE]);
+        assert_eq!(keys(&api).await, of(&[VALUE]));
         api.delete(&format!("/api/governance/virtual-keys/{id}")).await.ok(200);
         api.delete("/api/providers/openai").await.ok(200);
     }
@@ -429,7 +424,6 @@ on_every_database! {
         .await;
         seed(&api.app).await.unwrap();
         seed(&api.app).await.unwrap();
-        write_envoy_files(&api.app).await.unwrap();
         let list = send_locally(&api, Method::GET, None).await;
         let list = list.ok(200)["providers"].as_array().unwrap();
         let seeded: Vec<[&str; 3]> = list
@@ -450,7 +444,8 @@ on_every_database! {
                 ["openai", "openai", "http://127.0.0.1:9123/v1"],
             ]
         );
-        assert_eq!(secrets(&api), ["demo", "demo", "demo", "demo", "sk-ant-real-0123456789"]);
+        let demo = ["sk-ant-real-0123456789", "demo", "demo", "demo", "demo"];
+        assert_eq!(keys(&api).await, of(&demo));
     }
 
     async fn without_dev_nothing_is_seeded(db: Db) {
@@ -461,10 +456,9 @@ on_every_database! {
     }
 
     async fn only_in_dev_the_gateway_answers_to_loopback_names_alone(db: Db) {
-        for (dev, domains) in [(true, r#"["localhost","127.0.0.1","[::1]"]"#), (false, r#"["*"]"#)] {
+        for (dev, domains) in [(true, ["localhost", "127.0.0.1", "[::1]"].as_slice()), (false, &["*"])] {
             let api = Api::with_config(db.clone(), |config| config.dev = dev).await;
-            write_envoy_files(&api.app).await.unwrap();
-            assert_eq!(virtual_host(&api)["domains"].to_string(), domains);
+            assert_eq!(input(&api).await.gateway.domains, domains);
         }
     }
 
@@ -473,23 +467,7 @@ on_every_database! {
         for (mib, bytes) in [(1, 33_554_432), (64, 67_108_864)] {
             let body = format!(r#"{{"client_config": {{"max_request_body_size_mb": {mib}}}}}"#);
             api.put("/api/config", &body).await.ok(200);
-            write_envoy_files(&api.app).await.unwrap();
-            assert_eq!(virtual_host(&api)["routes"][3]["request_body_buffer_limit"], bytes);
+            assert_eq!(input(&api).await.gateway.max_request_body_bytes, bytes);
         }
-    }
-
-    async fn a_change_made_at_another_replica_reaches_this_ones_envoy(db: Db) {
-        let (here, there) = (Api::new(db.clone()).await, Api::new(db).await);
-        let watch = tokio::spawn(watch_envoy_files(here.app.clone()));
-        there.post(PROVIDERS, OPENAI).await.ok(201);
-        let arrived = async {
-            while !envoy_dir(&here).join("bootstrap.json").exists() || clusters(&here).is_empty() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), arrived).await.unwrap();
-        assert_eq!(secrets(&here), [VALUE]);
-        here.app.stop();
-        watch.await.unwrap();
     }
 }

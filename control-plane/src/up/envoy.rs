@@ -9,6 +9,7 @@ use axum::http::{Method, StatusCode};
 
 use super::child::{Environment, Launch};
 use super::{Plan, UpError, probe};
+use crate::bootstrap;
 use crate::config::Config;
 
 /// Where the Envoy binary is: `REEVE_ENVOY`, or the first `envoy` on `PATH`.
@@ -43,7 +44,10 @@ pub(super) fn check_filter(config: &Config) -> Result<(), UpError> {
 
 /// Where the control plane renders Envoy's bootstrap.
 pub(super) fn bootstrap(config: &Config) -> PathBuf {
-    config.data_dir.join("envoy").join("bootstrap.json")
+    config
+        .data_dir
+        .join(bootstrap::DIRECTORY)
+        .join(bootstrap::FILE)
 }
 
 /// Removes the bootstrap of an earlier run, which may name other ports: so the file, once there, is

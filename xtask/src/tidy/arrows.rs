@@ -50,6 +50,11 @@ const RULES: &[Rule] = &[
         others: Others::Only(&["prost", "thiserror", "tonic", "tonic-prost"]),
     },
     Rule {
+        name: "reeve-xds",
+        ours: &[],
+        others: Others::Only(&["envoy-types", "prost", "serde_json", "sha2", "zeroize"]),
+    },
+    Rule {
         name: "reeve-filter",
         ours: &["reeve-exchange", "reeve-llm", "reeve-policy", "reeve-proto"],
         others: Others::Only(&["prost", "proxy-wasm", "serde", "serde_json"]),
@@ -63,6 +68,7 @@ const RULES: &[Rule] = &[
             "reeve-policy",
             "reeve-llm",
             "reeve-guardrails",
+            "reeve-xds",
         ],
         others: Others::Any,
     },
@@ -84,6 +90,7 @@ const OUTSIDE: &str = "reeve-bench";
 
 /// Crates that only one of ours may see.
 const RESERVED: &[(&str, &str)] = &[
+    ("envoy-types", "reeve-xds"),
     ("proxy-wasm", "reeve-filter"),
     ("axum", "reeve-control-plane"),
     ("cel", "reeve-control-plane"),

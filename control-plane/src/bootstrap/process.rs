@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{CLUSTERS_FILE, Gateway, cluster, listener, observability, plugin};
+use super::{Gateway, clusters, discovery, listener, observability, plugin};
 
 /// Beyond this Envoy gives memory back, then refuses work; the process is not left to the
 /// kernel's out-of-memory killer. 2 GiB hold some 60 bodies of the largest size at once.
@@ -14,23 +14,15 @@ pub(super) fn bootstrap(gateway: &Gateway) -> Value {
         "admin": admin(gateway),
         "static_resources": {
             "listeners": [listener::listener(gateway)],
-            "clusters": cluster::control_plane(gateway),
+            "clusters": clusters::control_plane(gateway),
         },
-        "dynamic_resources": {
-            "cds_config": {
-                "path_config_source": {
-                    "path": gateway.dir.join(CLUSTERS_FILE),
-                    "watched_directory": {"path": gateway.dir},
-                },
-                "resource_api_version": "V3",
-            },
-        },
+        "dynamic_resources": discovery::dynamic_resources(),
         "bootstrap_extensions": [{
             "name": "envoy.bootstrap.wasm",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService",
                 "singleton": true,
-                "config": plugin::config(gateway, plugin::Role::Sync),
+                "config": plugin::sync(gateway),
             },
         }],
         "overload_manager": overload_manager(),

@@ -5,31 +5,47 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use reeve_xds::{CONTROL_PLANE_GRPC, GOVERNANCE_FILTER, ROUTES};
 use serde_json::{Value, json};
 
 use super::*;
 
 fn bootstrap() -> Value {
-    rendered(gateway())
+    rendered(None)
 }
 
-fn rendered(gateway: Gateway) -> Value {
-    let files = render(&Input {
-        gateway,
-        providers: vec![openai()],
-    });
-    serde_json::from_str(&files.bootstrap).unwrap()
+fn rendered(credentials: Option<&str>) -> Value {
+    let gateway = Gateway {
+        node_id: "envoy-1".to_owned(),
+        node_cluster: "reeve".to_owned(),
+        port: 8080,
+        admin_port: 9901,
+        http_port: 8081,
+        grpc_port: 8082,
+        filter: "/usr/lib/reeve/reeve_filter.wasm".into(),
+        credentials: credentials.map(Into::into),
+    };
+    serde_json::from_str(&render(&gateway)).unwrap()
+}
+
+/// Fails with the name of every field that is not as it must be. `what` is what has the fields.
+fn assert_fields(what: &str, object: &Value, expected: &[(&str, Value)]) {
+    let wrong: Vec<_> = expected
+        .iter()
+        .filter(|(pointer, value)| object.pointer(pointer) != Some(value))
+        .map(|(pointer, value)| format!("{pointer} is not {value}: {:?}", object.pointer(pointer)))
+        .collect();
+    assert!(wrong.is_empty(), "{what}: {wrong:#?}");
 }
 
 /// Every bootstrap that Reeve ships, by a name for messages.
 fn shipped() -> Vec<(String, Value)> {
-    let open = Gateway {
-        domains: vec!["*".to_owned()],
-        ..gateway()
-    };
     let mut shipped = vec![
         ("rendered with --dev".to_owned(), bootstrap()),
-        ("rendered".to_owned(), rendered(open)),
+        (
+            "rendered".to_owned(),
+            rendered(Some("/var/lib/reeve/envoy")),
+        ),
     ];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy");
     for entry in fs::read_dir(folder).unwrap() {
@@ -246,50 +262,64 @@ fn the_admin_interface_offers_nothing_that_changes_the_process() {
 }
 
 #[test]
-fn every_filter_is_reloaded_after_a_trap_and_sees_bodies() {
-    const PROTOCOL: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    let attempt = cluster(openai());
-    let attempt = &attempt["typed_extension_protocol_options"][PROTOCOL]["http_filters"][0]["typed_config"]
-        ["config"];
-    let configuration = json!({"node_id": "envoy-1", "policy_cluster": CONTROL_PLANE_GRPC});
+fn the_holder_of_the_policy_stream_says_the_same_of_the_vm_as_the_other_roles() {
     for (file, bootstrap) in shipped() {
-        let plugins = [
-            connection_manager(&bootstrap)
-                .pointer("/http_filters/0/typed_config/config")
-                .unwrap(),
+        assert_fields(
+            &file,
             bootstrap
-                .pointer("/bootstrap_extensions/0/typed_config/config")
+                .pointer("/bootstrap_extensions/0/typed_config")
                 .unwrap(),
-            attempt,
-        ];
-        for (plugin, root_id) in plugins.into_iter().zip(["governance", "sync", "attempt"]) {
-            assert_fields(
-                &file,
-                plugin,
-                &[
-                    ("/root_id", json!(root_id)),
-                    ("/vm_config/vm_id", json!("reeve")),
-                    (
-                        "/vm_config/code/local/filename",
-                        json!("/usr/lib/reeve/reeve_filter.wasm"),
-                    ),
-                    ("/failure_policy", json!("FAIL_RELOAD")),
-                    ("/reload_config/backoff/base_interval", json!("0.1s")),
-                    ("/allow_on_headers_stop_iteration", json!(true)),
+            &[
+                ("/singleton", json!(true)),
+                ("/config/root_id", json!("sync")),
+                ("/config/vm_config/vm_id", json!(reeve_xds::VM_ID)),
+                (
+                    "/config/vm_config/code/local/filename",
+                    json!("/usr/lib/reeve/reeve_filter.wasm"),
+                ),
+                (
+                    "/config/configuration/value",
+                    json!(reeve_xds::configuration()),
+                ),
+                ("/config/failure_policy", json!("FAIL_RELOAD")),
+                ("/config/reload_config/backoff/base_interval", json!("0.1s")),
+                ("/config/allow_on_headers_stop_iteration", json!(true)),
+            ],
+        );
+    }
+}
+
+#[test]
+fn nothing_is_served_before_the_filter_and_the_routes_have_come() {
+    let ads = json!({"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"});
+    for (file, bootstrap) in shipped() {
+        let governance = json!({
+            "name": GOVERNANCE_FILTER,
+            // No `default_config`.
+            "config_discovery": {
+                "config_source": ads,
+                "type_urls": [
+                    "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
                 ],
-            );
-            let given = plugin.pointer("/configuration/value").unwrap();
-            let given: Value = serde_json::from_str(given.as_str().unwrap()).unwrap();
-            assert_eq!(given, configuration, "{file}");
-        }
+            },
+        });
+        assert_fields(
+            &file,
+            connection_manager(&bootstrap),
+            &[
+                ("/http_filters/0", governance),
+                (
+                    "/rds",
+                    json!({"route_config_name": ROUTES, "config_source": ads}),
+                ),
+            ],
+        );
         assert_fields(
             &file,
             &bootstrap,
-            &[(
-                "/bootstrap_extensions/0/typed_config/singleton",
-                json!(true),
-            )],
+            &[("/dynamic_resources/cds_config", ads.clone())],
         );
+        assert_eq!(connection_manager(&bootstrap).get("route_config"), None);
     }
 }
 
@@ -298,13 +328,50 @@ fn the_governance_filter_comes_first_and_the_router_last() {
     for (file, bootstrap) in shipped() {
         let filters = connection_manager(&bootstrap)["http_filters"].as_array();
         let names: Vec<_> = filters.unwrap().iter().map(|f| &f["name"]).collect();
-        assert_eq!(names.first().unwrap(), &"reeve.governance", "{file}");
+        assert_eq!(names.first().unwrap(), &GOVERNANCE_FILTER, "{file}");
         assert_eq!(
             names.last().unwrap(),
             &"envoy.filters.http.router",
             "{file}"
         );
     }
+}
+
+#[test]
+fn without_dev_the_streams_are_mutual_tls_with_our_authority_alone() {
+    let streams = |bootstrap: &Value| {
+        let clusters = bootstrap.pointer("/static_resources/clusters").unwrap();
+        let mut clusters = clusters.as_array().unwrap().iter();
+        let found = clusters.find(|cluster| cluster["name"] == CONTROL_PLANE_GRPC);
+        found.unwrap().clone()
+    };
+    assert_eq!(streams(&bootstrap()).get("transport_socket"), None);
+    let cluster = streams(&rendered(Some("/var/lib/reeve/envoy")));
+    let file = |name: &str| json!({"filename": format!("/var/lib/reeve/envoy/{name}")});
+    assert_fields(
+        "the cluster",
+        cluster.pointer("/transport_socket/typed_config").unwrap(),
+        &[
+            ("/sni", json!("control-plane.reeve.internal")),
+            (
+                "/common_tls_context/tls_certificates",
+                json!([{
+                    "certificate_chain": file("node.pem"),
+                    "private_key": file("node-key.pem"),
+                }]),
+            ),
+            (
+                "/common_tls_context/validation_context",
+                json!({
+                    "trusted_ca": file("authority.pem"),
+                    "match_typed_subject_alt_names": [{
+                        "san_type": "DNS",
+                        "matcher": {"exact": "control-plane.reeve.internal"},
+                    }],
+                }),
+            ),
+        ],
+    );
 }
 
 #[test]
@@ -328,7 +395,7 @@ fn a_policy_stream_that_hangs_is_noticed() {
 
 #[test]
 fn the_commented_example_is_what_is_rendered() {
-    let example = without_comments(include_str!("../../../../envoy/bootstrap.example.yaml"));
+    let example = without_comments(include_str!("../../../envoy/bootstrap.example.yaml"));
     let rendered = bootstrap();
     assert_eq!(
         differences("", &example, &rendered),

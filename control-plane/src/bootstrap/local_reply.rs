@@ -23,6 +23,12 @@ const REPLIES: &[Reply] = &[
         message: "the governance filter is restarting; try again",
     },
     Reply {
+        // Envoy has refused the filter's configuration; it gives no details.
+        condition: "response.code == 500 && response.code_details == ''",
+        r#type: "policy_unavailable",
+        message: "the governance filter has no configuration",
+    },
+    Reply {
         condition: "response.code_details == 'cluster_not_found'",
         r#type: "provider_unavailable",
         message: "no provider can take this request: the provider was removed or has no active key",

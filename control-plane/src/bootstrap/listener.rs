@@ -1,8 +1,7 @@
+use reeve_xds::{GOVERNANCE_FILTER, ROUTES};
 use serde_json::{Value, json};
 
-use super::{Gateway, ROUTES_FILE, local_reply, observability, plugin, route};
-
-pub(super) const GOVERNANCE_FILTER: &str = "reeve.governance";
+use super::{Gateway, discovery, local_reply, observability};
 
 /// The one listener: LLM APIs, and the admin API routed through.
 pub(super) fn listener(gateway: &Gateway) -> Value {
@@ -18,12 +17,12 @@ pub(super) fn listener(gateway: &Gateway) -> Value {
         "per_connection_buffer_limit_bytes": 1_048_576,
         "filter_chains": [{"filters": [{
             "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": connection_manager(gateway),
+            "typed_config": connection_manager(),
         }]}],
     })
 }
 
-fn connection_manager(gateway: &Gateway) -> Value {
+fn connection_manager() -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "reeve",
@@ -70,19 +69,18 @@ fn connection_manager(gateway: &Gateway) -> Value {
 
         "access_log": [observability::access_log()],
         "local_reply_config": local_reply::config(),
-        // A file of its own: it names every provider, and they change.
-        "rds": {
-            "route_config_name": route::CONFIG_NAME,
-            "config_source": {
-                "path_config_source": {
-                    "path": gateway.dir.join(ROUTES_FILE),
-                    "watched_directory": {"path": gateway.dir},
-                },
-                "resource_api_version": "V3",
-            },
-        },
+        "rds": {"route_config_name": ROUTES, "config_source": discovery::ads()},
         "http_filters": [
-            plugin::http_filter(gateway, GOVERNANCE_FILTER, plugin::Role::Governance),
+            // No default: without its configuration nothing is served.
+            {
+                "name": GOVERNANCE_FILTER,
+                "config_discovery": {
+                    "config_source": discovery::ads(),
+                    "type_urls": [
+                        "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                    ],
+                },
+            },
             // Behind the governance filter, so that responses reach it decompressed.
             decompressor("gzip", "envoy.extensions.compression.gzip.decompressor.v3.Gzip"),
             decompressor("brotli", "envoy.extensions.compression.brotli.decompressor.v3.Brotli"),
@@ -140,7 +138,7 @@ fn tell_encoding() -> Value {
 }
 
 /// Reserved header names are Reeve's and Envoy's to set. Removed before anything else looks at
-/// the request; `internal_only_headers` cannot do it, as it knows no prefixes.
+/// the request.
 fn strip_reserved_headers() -> Value {
     let remove = |prefix: &str| json!({"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": true}}});
     json!({

@@ -1,0 +1,141 @@
+//! What Envoy's configuration is made of: read from the database, the keys opened.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use reeve_policy::view::WireFormat;
+use reeve_xds::{Credential, Gateway, Input, Key};
+
+use crate::app::App;
+use crate::bootstrap;
+use crate::config::Config;
+use crate::db::Tx;
+use crate::error::Error;
+use crate::providers::{self, Provider};
+use crate::secrets::SealError;
+use crate::settings::{self, Settings};
+use crate::virtual_keys;
+
+/// Envoy lets the filter hold back this much of a request body at least, bytes. The filter keeps to
+/// the settings themselves, and answers in the caller's dialect.
+const MIN_BODY_BUFFER_BYTES: u32 = 32 << 20;
+
+/// Why it cannot be made.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("the key of provider `{provider}` cannot be opened: {source}")]
+    Key { provider: String, source: SealError },
+    #[error("the path of the filter module cannot be made absolute: {0}")]
+    Filter(std::io::Error),
+}
+
+/// Everything there is.
+pub async fn input(tx: &mut Tx, app: &App) -> Result<Input, Error> {
+    let settings = settings::store::get(tx).await?;
+    Ok(Input {
+        gateway: gateway(&app.config, &settings).map_err(Error::internal)?,
+        providers: ready_providers(tx, app).await?,
+    })
+}
+
+/// The providers that requests can be sent to: those with a key, and those that ask for none. A key that
+/// virtual keys are bound to makes one of its own.
+async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provider>, Error> {
+    let bound = virtual_keys::store::bound_provider_keys(tx).await?;
+    let mut active: HashMap<String, Vec<(String, String)>> = HashMap::new();
+    for (provider, id, sealed) in providers::store::active_keys(tx).await? {
+        active.entry(provider).or_default().push((id, sealed));
+    }
+    let mut ready = Vec::new();
+    for provider in providers::store::all(tx).await? {
+        if provider.is_key_less {
+            ready.push(served(&provider, None, None));
+        }
+        let keys = active.remove(&provider.name).unwrap_or_default();
+        for (place, (id, sealed)) in keys.into_iter().enumerate() {
+            let is_in_use = place == 0 && !provider.is_key_less;
+            let is_bound = bound.contains(&id);
+            if !is_in_use && !is_bound {
+                continue;
+            }
+            let key = app
+                .sealing_key
+                .open(providers::key::place(&id), &sealed)
+                .map_err(|source| {
+                    Error::internal(LoadError::Key {
+                        provider: provider.name.clone(),
+                        source,
+                    })
+                })?;
+            let key = Key::new(key.expose());
+            if is_in_use {
+                ready.push(served(&provider, Some(key.clone()), None));
+            }
+            if is_bound {
+                ready.push(served(&provider, Some(key), Some(id)));
+            }
+        }
+    }
+    ready.sort_by_cached_key(reeve_xds::Provider::cluster);
+    Ok(ready)
+}
+
+fn served(provider: &Provider, key: Option<Key>, key_id: Option<String>) -> reeve_xds::Provider {
+    let (header, prefix) = provider.base_provider_type.credential_header();
+    reeve_xds::Provider {
+        name: provider.name.clone(),
+        key_id,
+        wire_format: wire_format_name(provider.base_provider_type.wire_format()),
+        origin: provider.base_url.origin().clone(),
+        base_path: provider.base_url.path().to_owned(),
+        credential: key.map(|key| Credential {
+            header,
+            prefix,
+            key,
+        }),
+    }
+}
+
+/// The word for a wire format in Envoy's metadata.
+const fn wire_format_name(wire_format: WireFormat) -> &'static str {
+    match wire_format {
+        WireFormat::OpenAi => "openai",
+        WireFormat::Anthropic => "anthropic",
+        WireFormat::Gemini => "gemini",
+        WireFormat::Bedrock => "bedrock",
+        WireFormat::Cohere => "cohere",
+    }
+}
+
+fn gateway(config: &Config, settings: &Settings) -> Result<Gateway, LoadError> {
+    let domains: &[&str] = if config.dev {
+        &["localhost", "127.0.0.1", "[::1]"]
+    } else {
+        &["*"]
+    };
+    Ok(Gateway {
+        domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
+        max_request_body_bytes: u32::try_from(settings.max_request_body_bytes)
+            .unwrap_or(u32::MAX)
+            .max(MIN_BODY_BUFFER_BYTES),
+        filter: bootstrap::filter(config.filter_wasm.as_deref()).map_err(LoadError::Filter)?,
+        ca_bundle: ca_bundle(),
+    })
+}
+
+/// Where the operating system keeps its certificate authorities.
+fn ca_bundle() -> PathBuf {
+    const DEBIAN: &str = "/etc/ssl/certs/ca-certificates.crt";
+    const OTHERS: &[&str] = &[
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    // Where none is found Envoy names the missing file, and refuses the clusters that need it.
+    [DEBIAN]
+        .iter()
+        .chain(OTHERS)
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .unwrap_or(DEBIAN.into())
+}

@@ -1,0 +1,85 @@
+//! What is served promises what the files of `envoy/README.md` say. Each assertion is a field that
+//! security or availability rests on.
+
+mod clusters;
+mod routes;
+mod snapshots;
+mod subscribers;
+
+use envoy_types::pb::google::protobuf::Any;
+use prost::{Message, Name};
+
+use super::*;
+
+fn gateway() -> Gateway {
+    Gateway {
+        domains: vec!["localhost".to_owned()],
+        max_request_body_bytes: 32 << 20,
+        filter: "/usr/lib/reeve/reeve_filter.wasm".into(),
+        ca_bundle: "/etc/ssl/certs/ca-certificates.crt".into(),
+    }
+}
+
+fn host(name: &str) -> Host {
+    Host::Name(name.to_owned())
+}
+
+fn openai() -> Provider {
+    Provider {
+        name: "openai".to_owned(),
+        key_id: None,
+        wire_format: "openai",
+        origin: Origin {
+            tls: true,
+            host: host("api.openai.com"),
+            port: 443,
+        },
+        base_path: "/v1".to_owned(),
+        credential: Some(Credential {
+            header: "authorization",
+            prefix: "Bearer ",
+            key: Key::new("sk-planted-secret"),
+        }),
+    }
+}
+
+/// Another one at the same place.
+fn named(name: &str) -> Provider {
+    Provider {
+        name: name.to_owned(),
+        ..openai()
+    }
+}
+
+/// For one of its keys.
+fn bound(key_id: &str) -> Provider {
+    Provider {
+        key_id: Some(key_id.to_owned()),
+        ..openai()
+    }
+}
+
+fn with_key(mut provider: Provider, key: &str) -> Provider {
+    provider.credential.as_mut().unwrap().key = Key::new(key);
+    provider
+}
+
+fn input(providers: &[Provider]) -> Input {
+    Input {
+        gateway: gateway(),
+        providers: providers.to_vec(),
+    }
+}
+
+fn first(providers: &[Provider]) -> Snapshot {
+    Snapshot::after(None, input(providers)).unwrap()
+}
+
+fn names(snapshot: &Snapshot, of: ResourceType) -> Vec<&str> {
+    snapshot.names(of).collect()
+}
+
+fn decoded<T: Message + Name + Default>(packed: &Any) -> T {
+    assert_eq!(packed.type_url, T::type_url());
+    T::decode(packed.value.as_slice()).unwrap()
+}

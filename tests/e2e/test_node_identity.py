@@ -1,0 +1,134 @@
+"""Outside of --dev the control plane's streams are mutual TLS, and a node speaks only for itself.
+
+Row R-97 of the red team. On the stream go provider keys, policy and money.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import httpx
+
+from fleet import renumbered
+from llm import CHAT, Caller
+from process import Process
+from served import Json
+from stack import Stack, piece
+from waiting import eventually
+
+TOKEN = "an-admin-token-for-this-test-only-0123456789"
+SECRET = "sk-of-the-provider-alone"
+
+
+def strict(new_stack) -> Stack:
+    """As in production: no --dev."""
+    stack = new_stack(
+        dev=False, governance=False, started=False, environment={"REEVE_ADMIN_TOKEN": TOKEN}
+    )
+    stack.admin.close()
+    stack.admin = type(stack.admin)(f"http://127.0.0.1:{stack.http_port}", TOKEN)
+    stack.start()
+    network = {"base_url": f"{stack.demo.url}/v1", "allow_private_network": True}
+    body = {"name": "openai", "network_config": network, "keys": [{"value": SECRET}]}
+    stack.admin.post("/api/providers", body)
+    return stack
+
+
+class Another:
+    """One more Envoy of a stack, as `reeve node enroll` has made it."""
+
+    def __init__(self, stack: Stack, node_id: str) -> None:
+        self.stack = stack
+        self.directory = stack.directory / node_id
+        command = [piece("REEVE_BIN"), "node", "enroll", node_id, "--out", str(self.directory)]
+        environment = stack.control_plane.environment
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        self.port, self.admin_port = stack.ports.take(), stack.ports.take()
+        self.url = f"http://127.0.0.1:{self.port}"
+        bootstrap = json.loads((self.directory / "bootstrap.json").read_text())
+        ports = {stack.port: self.port, stack.envoy_admin_port: self.admin_port}
+        self.bootstrap: Json = renumbered(bootstrap, ports)
+        self.file = self.directory / "edited.json"
+        arguments = list(stack.envoy.command)
+        arguments[arguments.index("--config-path") + 1] = str(self.file)
+        log = stack.logs / f"{node_id}.log"
+        self.process = Process(node_id, arguments, stack.environment, log)
+        stack.more_processes.append(self.process)
+
+    def start(self) -> None:
+        self.file.write_text(json.dumps(self.bootstrap))
+        self.process.start()
+
+
+def nodes(stack: Stack) -> list[str]:
+    return [node["node_id"] for node in stack.admin.get("/api/nodes")["nodes"]]
+
+
+def test_an_envoy_that_is_enrolled_joins_and_one_that_says_it_is_another_does_not(
+    new_stack,
+) -> None:
+    """R-97."""
+    stack = strict(new_stack)
+    key = stack.key()
+    assert stack.caller(key.value).chat().status_code == 200
+    assert stack.demo.last_headers()["authorization"] == [f"Bearer {SECRET}"]
+    own = f"envoy-{stack.port}"
+    assert nodes(stack) == [own]
+
+    enrolled = Another(stack, "second")
+    for file in enrolled.directory.iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file
+    enrolled.start()
+    caller = Caller(enrolled.url, key.value)
+    eventually(lambda: _answers(caller), 30, "the second Envoy")
+    assert caller.chat().status_code == 200
+    assert nodes(stack) == [own, "second"]
+
+    spoof = Another(stack, "third")
+    spoof.bootstrap["node"]["id"] = own
+    spoof.start()
+    log = stack.control_plane
+    eventually(lambda: log.text().count("a node speaks for another") >= 2, 30, "its refusals")
+    told = stack.envoy_admin.get(f"http://127.0.0.1:{spoof.admin_port}/config_dump").text
+    assert "control_plane_grpc" in told
+    assert "provider_openai" not in told and SECRET not in told
+    assert nodes(stack) == [own, "second"]
+
+
+def _answers(caller: Caller) -> bool:
+    try:
+        return caller.post(CHAT, {}).status_code == 400
+    except httpx.TransportError:
+        return False
+
+
+def test_without_a_certificate_of_ours_the_port_says_nothing(new_stack) -> None:
+    """R-97."""
+    stack = strict(new_stack)
+    address = ("127.0.0.1", stack.grpc_port)
+    with socket.create_connection(address, timeout=5) as plain:
+        plain.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        got = plain.recv(1_000)
+        assert not got or got[0] == 21, "nothing, or an alert of TLS"
+    context = ssl.create_default_context(cafile=str(stack.data / "envoy" / "authority.pem"))
+    context.set_alpn_protocols(["h2"])
+    name = "control-plane.reeve.internal"
+    refused = False
+    try:
+        with (
+            socket.create_connection(address, timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname=name) as tls,
+        ):
+            refused = not tls.recv(1_000)
+    except (ssl.SSLError, ConnectionError):
+        refused = True
+    assert refused
+    key = Path(stack.data / "envoy" / "node-key.pem")
+    assert key.stat().st_mode & 0o077 == 0
+    database = b"".join(file.read_bytes() for file in stack.data.glob("reeve.db*"))
+    assert b"PRIVATE KEY" not in database
