@@ -34,6 +34,8 @@ mod prune;
 mod prune_tests;
 mod release;
 #[cfg(test)]
+mod release_tests;
+#[cfg(test)]
 mod replica_tests;
 mod replicas;
 pub mod routes;

@@ -17,13 +17,13 @@ use crate::usage::tests::{boot, charge, record};
 /// A budget of 16 dollars for each minute.
 const BUDGET: i64 = 16_000_000_000;
 
-struct Fleet {
-    api: Api,
+pub(super) struct Fleet {
+    pub(super) api: Api,
     budget: Key,
 }
 
 impl Fleet {
-    async fn new(db: crate::db::Db) -> Self {
+    pub(super) async fn new(db: crate::db::Db) -> Self {
         let api = Api::new(db).await;
         let body = r#"{"name": "t", "budget": {"max_limit": 16, "reset_duration": "1m"}}"#;
         let team = api.post("/api/governance/teams", body).await;
@@ -38,15 +38,15 @@ impl Fleet {
         Self { api, budget }
     }
 
-    fn app(&self) -> &Arc<App> {
+    pub(super) fn app(&self) -> &Arc<App> {
         &self.api.app
     }
 
-    async fn join(&self, node: &str) -> Joined {
+    pub(super) async fn join(&self, node: &str) -> Joined {
         self.app().ledger.join(boot(node, "b")).await.unwrap()
     }
 
-    async fn ask(&self, session: i64, told: [i64; 2], want: i64) -> Answer {
+    pub(super) async fn ask(&self, session: i64, told: [i64; 2], want: i64) -> Answer {
         let [lent, returned] = told;
         let ask = Ask {
             session,
@@ -63,7 +63,7 @@ impl Fleet {
         answers.unwrap().remove(0).1
     }
 
-    async fn spend(&self, node: &str, sequence: u64, amount: i64) {
+    pub(super) async fn spend(&self, node: &str, sequence: u64, amount: i64) {
         let record = UsageRecord {
             charges: vec![charge(&self.budget.limit_id, START_MS, amount)],
             ..record(sequence)
@@ -86,7 +86,7 @@ impl Fleet {
     }
 
     /// The budget's current window, as the admin API shows it, and what the team's list says of it.
-    async fn usage(&self) -> Value {
+    pub(super) async fn usage(&self) -> Value {
         let teams = self.api.get("/api/governance/teams").await;
         let budget = &teams.ok(200)["teams"][0]["budgets"][0];
         assert_eq!(budget["current_usage"], budget["usage"]["used"]);
@@ -460,50 +460,5 @@ on_every_database! {
             fleet.api.put("/api/config", &body).await.ok(200);
             assert_eq!(fleet.usage().await["max_overspend"], most, "{config}");
         }
-    }
-
-    async fn an_administrator_releases_what_an_envoy_that_has_gone_holds(db: Db) {
-        let fleet = Fleet::new(db).await;
-        let a = fleet.join("a").await.session;
-        fleet.ask(a, [0, 0], 4_000_000_000).await;
-        fleet.spend("a", 1, 1_500_000_000).await;
-        let path = format!("/api/governance/sessions/{a}/release");
-        assert_eq!(fleet.api.post(&path, "").await.problem(409), "");
-        assert_eq!(fleet.usage().await["reserved"], 3.5);
-        let listed = fleet.api.get("/api/governance/sessions").await;
-        assert_eq!(listed.ok(200)["sessions"][0]["state"], "connected");
-
-        fleet.api.advance(Duration::from_secs(31));
-        let listed = fleet.api.get("/api/governance/sessions").await;
-        let session = &listed.ok(200)["sessions"][0];
-        assert_eq!((&session["state"], &session["holds"]), (&json!("gone"), &json!(1)));
-        let released = fleet.api.post(&path, "").await;
-        assert_eq!(released.ok(200)["released"], 1);
-        let usage = fleet.usage().await;
-        assert_eq!((&usage["suspense"], &usage["remaining"]), (&json!(0), &json!(14.5)));
-        let mut tx = fleet.app().db.begin_read().await.unwrap();
-        let by: (String, i64, Option<String>) = tx
-            .query("SELECT kind, amount, actor FROM transfers ORDER BY id DESC LIMIT 1")
-            .fetch_one()
-            .await
-            .unwrap();
-        assert_eq!(by, ("release".into(), 3_500_000_000, Some("admin".into())));
-        drop(tx);
-        // Once is enough, and what it used all the same counts.
-        fleet.api.post(&path, "").await.problem(404);
-        fleet.api.post("/api/governance/sessions/x/release", "").await.problem(404);
-        fleet.spend("a", 2, 500_000_000).await;
-        assert_eq!(fleet.usage().await["used"], 2);
-    }
-
-    async fn an_envoy_whose_stream_is_open_cannot_be_released(db: Db) {
-        let fleet = Fleet::new(db).await;
-        let a = fleet.join("a").await.session;
-        let seat = fleet.app().policy_sync.seat_for_tests(boot("a", "b"));
-        fleet.api.advance(Duration::from_hours(1));
-        let path = format!("/api/governance/sessions/{a}/release");
-        fleet.api.post(&path, "").await.problem(409);
-        drop(seat);
-        fleet.api.post(&path, "").await.ok(200);
     }
 }
