@@ -74,8 +74,12 @@ def slots(*clusters: str) -> Json:
 
 
 def allowed(retries: int) -> Json:
-    """And it says how often a request may be tried again."""
-    fields = {"x-envoy-max-retries": str(retries), "x-envoy-retriable-status-codes": "429"}
+    """And it says how often a request may be tried again, and after what."""
+    fields = {
+        "x-envoy-max-retries": str(retries),
+        "x-envoy-retry-on": "5xx,retriable-status-codes",
+        "x-envoy-retriable-status-codes": "429",
+    }
     overwrite = "OVERWRITE_IF_EXISTS_OR_ADD"
     mutations = [
         {"append": {"header": {"key": key, "value": value}, "append_action": overwrite}}
@@ -94,7 +98,7 @@ def allowed(retries: int) -> Json:
 def test_each_attempt_goes_to_the_cluster_of_its_slot_and_only_as_often_as_is_allowed(
     new_stack, retries: int | None
 ) -> None:
-    """`num_retries: 0` of the routes is raised by a header that callers cannot set."""
+    """The routes retry nothing; headers that callers cannot set say otherwise."""
     stack = new_stack(started=False)
     upstreams = [Upstream(stack.ports.take(), status) for status in (503, 429, 500, 200)]
 
@@ -120,7 +124,8 @@ def test_each_attempt_goes_to_the_cluster_of_its_slot_and_only_as_often_as_is_al
         stack.start_demo()
         stack.start_control_plane()
         stack.start_envoy_without_policy()
-        answer = stack.caller(None, **{"x-envoy-max-retries": "9"}).post("/anything", {"a": 1})
+        wish = {"x-envoy-max-retries": "9", "x-envoy-retry-on": "5xx"}
+        answer = stack.caller(None, **wish).post("/anything", {"a": 1})
         attempts = 1 + (retries or 0)
         assert answer.status_code == (503, 429, 500, 200)[attempts - 1]
         assert [upstream.received for upstream in upstreams] == [1] * attempts + [0] * (4 - attempts)
