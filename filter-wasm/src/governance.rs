@@ -115,7 +115,7 @@ impl Governance {
             Ok(chain) => {
                 let failed = chain.ruling().failed.iter();
                 failed.for_each(|id| metrics::rule_failed(id));
-                self.go_on(history::size(chain), size, 0, now_ms)
+                self.go_on(history::size(chain), size, Some(0), now_ms)
             }
             Err(denial) => self.refuse(&denial),
         }

@@ -7,7 +7,8 @@ use reeve_policy::expression::{
 };
 use reeve_policy::pattern::Pattern;
 
-use super::{ConvertError, Problem, metric, present};
+use super::limits::metric;
+use super::{ConvertError, Problem, present};
 use crate::v1;
 use v1::condition_node::Kind;
 use v1::integer_operand::Kind as IntegerKind;
