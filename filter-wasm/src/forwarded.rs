@@ -29,6 +29,8 @@ pub(crate) struct Forwarded {
     /// What is left under its limits, as header fields.
     allowance: Vec<(&'static str, String)>,
     answer: Answer,
+    /// Headers can be held back.
+    hold_headers: bool,
 }
 
 /// How far the response has come.
@@ -50,6 +52,7 @@ impl Forwarded {
         reserved: Reserved,
         flight: Flight,
         allowance: Vec<(&'static str, String)>,
+        hold_headers: bool,
     ) -> Self {
         Self {
             metering: Metering::new(plan),
@@ -57,6 +60,7 @@ impl Forwarded {
             flight,
             allowance,
             answer: Answer::Open,
+            hold_headers,
         }
     }
 
@@ -99,7 +103,7 @@ impl Forwarded {
             self.answer = Answer::Ended;
             return Action::Continue;
         }
-        if self.metering.can_wait() && can_be_held() {
+        if self.hold_headers && self.metering.can_wait() && can_be_held() {
             self.answer = Answer::Waiting(0);
             return Action::Pause;
         }

@@ -27,6 +27,8 @@ use crate::{access_log, history, host, limits, metrics, outbox};
 
 /// The header that chooses the provider's cluster. Only this filter may set it.
 const CLUSTER: &str = "x-reeve-cluster";
+/// Filter state that a filter behind this one makes that header of, where this one does not hold headers.
+const CLUSTER_STATE: &str = "reeve_cluster";
 
 thread_local! {
     /// One per VM, and a VM has one thread.
@@ -40,10 +42,18 @@ pub(crate) struct Governance {
     state: State,
     dialect: WireFormat,
     request_id: Vec<u8>,
+    terms: Terms,
+}
+
+/// What the plugin's configuration says about every exchange.
+#[derive(Debug)]
+pub(crate) struct Terms {
     /// Where limits are asked for.
-    policy_cluster: Rc<str>,
+    pub(crate) policy_cluster: Rc<str>,
     /// How long the control plane may be silent, milliseconds.
-    max_silence_ms: i64,
+    pub(crate) max_silence_ms: i64,
+    /// Hold headers back until the body is judged, or leave that to a filter behind this one.
+    pub(crate) hold_headers: bool,
 }
 
 #[derive(Debug)]
@@ -71,13 +81,12 @@ struct Asking {
 }
 
 impl Governance {
-    pub(crate) const fn new(policy_cluster: Rc<str>, max_silence_ms: i64) -> Self {
+    pub(crate) const fn new(terms: Terms) -> Self {
         Self {
             state: State::Idle,
             dialect: WireFormat::OpenAi,
             request_id: Vec::new(),
-            policy_cluster,
-            max_silence_ms,
+            terms,
         }
     }
 
@@ -116,7 +125,7 @@ impl Governance {
 
     /// Reserves and sends, or asks for what is missing, or refuses.
     fn go_on(&mut self, plan: Plan, size: usize, asked: u32, now_ms: i64) -> Action {
-        if POLICY.with(|policy| policy.is_stale(now_ms, self.max_silence_ms)) {
+        if POLICY.with(|policy| policy.is_stale(now_ms, self.terms.max_silence_ms)) {
             return self.refuse(&Denial::PolicyStale);
         }
         if !outbox::has_room() {
@@ -126,15 +135,14 @@ impl Governance {
         match limits::reserve_all(tenure, &plan.reservations, asked, now_ms) {
             Ok(taken) => match self.forward(plan, &taken, now_ms) {
                 Ok(forwarded) => {
-                    send(forwarded.plan(), size);
+                    send(forwarded.plan(), size, self.terms.hold_headers);
                     self.state = State::Forwarded(Box::new(forwarded));
                     Action::Continue
                 }
                 Err(denial) => self.refuse(&denial),
             },
             Err(Refused::Short(wants)) => {
-                let cluster = self.policy_cluster.clone();
-                let Some(token) = limits::ask(&cluster, &wants) else {
+                let Some(token) = limits::ask(&self.terms.policy_cluster, &wants) else {
                     return self.refuse(&Denial::LimitsUnavailable);
                 };
                 self.state = State::Asking(Box::new(Asking {
@@ -172,7 +180,13 @@ impl Governance {
         let left = plan.reservations.iter().zip(taken);
         let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
         let allowance = allowance::headers(left, self.dialect, now_ms);
-        Ok(Forwarded::new(plan, reserved, flight, allowance))
+        Ok(Forwarded::new(
+            plan,
+            reserved,
+            flight,
+            allowance,
+            self.terms.hold_headers,
+        ))
     }
 }
 
@@ -186,15 +200,22 @@ fn clamped(mut plan: Plan, tokens: u64, size: usize) -> Plan {
 }
 
 /// Readies the request for its provider's cluster.
-fn send(plan: &Plan, size: usize) {
+fn send(plan: &Plan, size: usize, hold_headers: bool) {
     if let Some(body) = &plan.body {
         host::replace_buffer(BufferType::HttpRequestBody, size, body);
+    }
+    access_log::forwarded(plan);
+    host::set_property(UPSTREAM_PATH, plan.upstream_path.as_bytes());
+    if !hold_headers {
+        host::set_property(CLUSTER_STATE, plan.cluster.as_bytes());
+        host::forget_route();
+        return;
+    }
+    if let Some(body) = &plan.body {
         host::set_request_header("content-length", body.len().to_string().as_bytes());
     }
     // Usage is read from the answer. Should it come compressed all the same, Envoy decompresses it.
     host::remove_request_header("accept-encoding");
-    access_log::forwarded(plan);
-    host::set_property(UPSTREAM_PATH, plan.upstream_path.as_bytes());
     host::set_request_header(CLUSTER, plan.cluster.as_bytes());
 }
 
@@ -252,7 +273,14 @@ impl HttpContext for Governance {
             host::remove_request_header(name);
         }
         self.state = State::AwaitingBody(admission, now_ms);
-        Action::Pause
+        if self.terms.hold_headers {
+            return Action::Pause;
+        }
+        // They are out of reach after this. They name no cluster yet, so they find no route should nobody
+        // hold them; who does, counts the body.
+        host::remove_request_header("accept-encoding");
+        host::remove_request_header("content-length");
+        Action::Continue
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {

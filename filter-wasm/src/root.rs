@@ -10,7 +10,7 @@ use reeve_policy::lease::Want;
 
 use crate::attempt::Attempt;
 use crate::config::Config;
-use crate::governance::Governance;
+use crate::governance::{Governance, Terms};
 use crate::sync::Sync;
 use crate::{flights, host, limits, shared};
 
@@ -40,6 +40,18 @@ pub(crate) struct Root {
 }
 
 impl Root {
+    fn terms(&self) -> Terms {
+        self.sync.as_ref().map_or_else(
+            // Not configured: no control plane, and none that could be heard.
+            || Terms {
+                policy_cluster: Rc::default(),
+                max_silence_ms: 0,
+                hold_headers: true,
+            },
+            Sync::terms,
+        )
+    }
+
     /// Gives back leases that are not needed, and says and asks what there is to say and ask.
     fn tend_leases(&mut self) {
         let recalls = shared::count(shared::RECALLS).unwrap_or(0);
@@ -100,7 +112,8 @@ impl RootContext for Root {
         if role == Role::Attempt {
             return true;
         }
-        let config = match Config::parse(&host::plugin_configuration(size)) {
+        let own_id = || host::property(&["xds", "node", "id"]);
+        let config = match Config::parse(&host::plugin_configuration(size), own_id) {
             Ok(config) => config,
             Err(error) => {
                 host::error(&error);
@@ -133,12 +146,7 @@ impl RootContext for Root {
             Some(Role::Attempt) => Some(Box::new(Attempt)),
             // Without a role nothing was configured; judging is the safe thing to do.
             Some(Role::Governance | Role::Sync) | None => {
-                // Not configured: no control plane, and none that could be heard.
-                let (cluster, max_silence_ms) = self.sync.as_ref().map_or_else(
-                    || (Rc::default(), 0),
-                    |sync| (sync.cluster(), sync.max_silence_ms()),
-                );
-                Some(Box::new(Governance::new(cluster, max_silence_ms)))
+                Some(Box::new(Governance::new(self.terms())))
             }
         }
     }
