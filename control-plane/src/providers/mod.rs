@@ -14,7 +14,11 @@ pub mod base_url;
 pub mod envoy;
 pub mod key;
 mod key_routes;
+#[cfg(test)]
+mod network_tests;
 pub mod presets;
+pub mod private_networks;
+pub mod reach;
 pub mod routes;
 mod seed;
 pub mod store;
@@ -28,6 +32,7 @@ pub use base_provider_type::BaseProviderType;
 pub use base_url::BaseUrl;
 pub use envoy::{EnvoyFiles, watch_envoy_files, write_envoy_files};
 pub use key::{Key, KeyChange};
+pub use private_networks::{Private, PrivateNetworks};
 pub use seed::seed;
 
 use crate::http::field::Field;
@@ -80,7 +85,8 @@ pub struct NetworkConfig {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "https://api.openai.com/v1")]
     base_url: Field<String>,
-    /// The provider may be on a private network, and may then use `http`. Default false.
+    /// The provider may be on a private network, and may then use `http`. Default false. The network or
+    /// host must be listed in `REEVE_PRIVATE_NETWORKS` of the control plane's environment.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     allow_private_network: Field<bool>,
@@ -116,16 +122,18 @@ pub struct Change {
 
 /// What a change depends on besides itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Surroundings {
+pub struct Surroundings<'a> {
     /// `--dev`: private networks need no permission.
     pub dev: bool,
+    /// Those that may be permitted.
+    pub private_networks: &'a PrivateNetworks,
     /// Milliseconds since the Unix epoch.
     pub now_ms: i64,
 }
 
 impl Change {
     /// The new provider, and the keys it starts with.
-    pub fn create(self, around: Surroundings) -> Result<(Provider, Vec<KeyChange>), Invalid> {
+    pub fn create(self, around: Surroundings<'_>) -> Result<(Provider, Vec<KeyChange>), Invalid> {
         let Field::Value(name) = self.name else {
             return Err(Invalid::field("name", "is required"));
         };
@@ -141,7 +149,7 @@ impl Change {
     }
 
     /// The provider after the change.
-    pub fn apply(self, provider: Provider, around: Surroundings) -> Result<Provider, Invalid> {
+    pub fn apply(self, provider: Provider, around: Surroundings<'_>) -> Result<Provider, Invalid> {
         if matches!(&self.name, Field::Value(name) if *name != provider.name)
             || self.name == Field::Null
         {
@@ -171,7 +179,7 @@ fn merged(
     before: Option<Provider>,
     kind: CustomProviderConfig,
     network: NetworkConfig,
-    around: Surroundings,
+    around: Surroundings<'_>,
 ) -> Result<Provider, Invalid> {
     let preset = presets::preset(&name);
 
@@ -221,8 +229,9 @@ fn merged(
             return Err(Invalid::field(field, message));
         }
     };
-    let base_url = BaseUrl::parse(&base_url, around.dev || allow_private_network)
-        .map_err(|error| Invalid::field(field, error))?;
+    let private = private(around.dev, allow_private_network, around.private_networks);
+    let base_url =
+        BaseUrl::parse(&base_url, private).map_err(|error| Invalid::field(field, error))?;
 
     let default = preset.is_some_and(|preset| preset.is_key_less);
     let is_key_less = kind
@@ -237,6 +246,15 @@ fn merged(
         created_at_ms: before.map_or(around.now_ms, |provider| provider.created_at_ms),
         updated_at_ms: around.now_ms,
     })
+}
+
+/// Which private addresses a provider may have.
+const fn private(dev: bool, asked: bool, listed: &PrivateNetworks) -> Private<'_> {
+    match (dev, asked) {
+        (true, _) => Private::Any,
+        (false, true) => Private::Listed(listed),
+        (false, false) => Private::Refused,
+    }
 }
 
 fn check_name(name: &str) -> Result<(), Invalid> {

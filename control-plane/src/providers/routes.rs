@@ -276,9 +276,10 @@ pub(super) async fn find(tx: &mut Tx, name: &str) -> Result<Provider, Error> {
     })
 }
 
-fn surroundings(app: &App) -> Surroundings {
+fn surroundings(app: &App) -> Surroundings<'_> {
     Surroundings {
         dev: app.config.dev,
+        private_networks: &app.config.private_networks,
         now_ms: app.clock.now_ms(),
     }
 }

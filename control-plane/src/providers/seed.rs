@@ -1,5 +1,6 @@
 use super::base_url::BaseUrl;
 use super::presets::{Address, PRESETS, Preset};
+use super::private_networks::Private;
 use super::{Key, Provider, envoy, store};
 use crate::app::App;
 use crate::error::Error;
@@ -79,6 +80,6 @@ fn origin(app: &App, preset: &Preset, demo_path: &str) -> Result<(BaseUrl, Secre
             Secret::new("demo"),
         ),
     };
-    let base_url = BaseUrl::parse(&base_url, true).map_err(Error::internal)?;
+    let base_url = BaseUrl::parse(&base_url, Private::Any).map_err(Error::internal)?;
     Ok((base_url, value))
 }

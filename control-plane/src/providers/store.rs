@@ -1,6 +1,6 @@
 //! SQL of providers and their keys. One function per question.
 
-use super::{BaseProviderType, BaseUrl, Key, Provider};
+use super::{BaseProviderType, BaseUrl, Key, Private, Provider};
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
 
@@ -247,7 +247,7 @@ impl TryFrom<ProviderRow> for Provider {
         let base_provider_type = BaseProviderType::parse(&kind)
             .ok_or_else(|| db::Error::corrupt("providers.base_provider_type", &kind))?;
         // Whether it may be private was judged when it was stored.
-        let base_url = BaseUrl::parse(&row.base_url, true)
+        let base_url = BaseUrl::parse(&row.base_url, Private::Any)
             .map_err(|error| db::Error::corrupt("providers.base_url", error))?;
         Ok(Self {
             name: row.name,
