@@ -1,6 +1,7 @@
 //! The policy that requests are judged by: every kind of provider, every way to admit a model, a
 //! limit at every level.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use reeve_policy::access::ModelList;
@@ -77,6 +78,7 @@ impl Policy {
             name: name.into(),
             wire_format,
             cluster: format!("provider_{name}"),
+            aliases: BTreeMap::new(),
         };
         Self {
             settings: Rc::new(Settings {

@@ -223,6 +223,16 @@ impl TryFrom<v1::Provider> for Provider {
             name: present("name", message.name)?,
             wire_format,
             cluster: present("cluster", message.cluster)?,
+            aliases: message
+                .aliases
+                .into_iter()
+                .map(|v1::ModelAlias { alias, model }| {
+                    Ok((
+                        present("aliases.alias", alias)?,
+                        present("aliases.model", model)?,
+                    ))
+                })
+                .collect::<Result<_, ConvertError>>()?,
         })
     }
 }
@@ -240,6 +250,14 @@ impl From<&Provider> for v1::Provider {
             name: provider.name.clone(),
             wire_format: wire_format.into(),
             cluster: provider.cluster.clone(),
+            aliases: provider
+                .aliases
+                .iter()
+                .map(|(alias, model)| v1::ModelAlias {
+                    alias: alias.clone(),
+                    model: model.clone(),
+                })
+                .collect(),
         }
     }
 }

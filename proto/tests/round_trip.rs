@@ -87,8 +87,9 @@ prop_compose! {
             Just(WireFormat::Bedrock), Just(WireFormat::Cohere),
         ],
         cluster in "[a-z_]{1,8}",
+        aliases in prop::collection::btree_map("[a-z]{1,3}", "[a-z]{1,3}", 0..3),
     ) -> Provider {
-        Provider { name, wire_format, cluster }
+        Provider { name, wire_format, cluster, aliases }
     }
 }
 
@@ -299,6 +300,7 @@ fn a_provider_whose_wire_format_is_unknown_is_refused() {
             name: "x".into(),
             wire_format,
             cluster: "provider_x".into(),
+            aliases: Vec::new(),
         })
         .map_err(|error| error.to_string())
     };

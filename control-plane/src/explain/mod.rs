@@ -134,6 +134,7 @@ pub struct Planned {
     pub provider_config_id: Option<String>,
     pub provider: String,
     pub model: String,
+    pub alias: Option<String>,
     pub upstream_path: String,
     pub price: Option<Price>,
     pub cost_bound_nanos: i64,
@@ -193,6 +194,7 @@ fn planned(plan: Plan) -> Planned {
         provider_config_id: plan.provider_config_id,
         provider: plan.provider,
         model: plan.model,
+        alias: plan.alias,
         upstream_path: plan.upstream_path,
         // What the reservation was made by: the dearest that may be charged.
         price: plan.price.map(|pricing| pricing.dearest),

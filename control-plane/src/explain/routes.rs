@@ -115,7 +115,10 @@ struct PlanView {
     endpoint: &'static str,
     /// Drawn by weight, where several providers would do: another request may go to another one.
     provider: String,
+    /// As the provider calls it.
     model: String,
+    /// What the caller called it, where that is an alias; else null.
+    alias: Option<String>,
     provider_config_id: Option<String>,
     /// Below the provider's base URL.
     upstream_path: String,
@@ -342,6 +345,7 @@ fn plan_view(plan: Planned) -> PlanView {
         endpoint: plan.endpoint,
         provider: plan.provider,
         model: plan.model,
+        alias: plan.alias,
         provider_config_id: plan.provider_config_id,
         upstream_path: plan.upstream_path,
         rewrites_body: plan.rewrites_body,

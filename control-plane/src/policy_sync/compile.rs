@@ -61,6 +61,7 @@ fn provider(provider: &Provider) -> view::Provider {
         name: provider.name.clone(),
         wire_format: provider.base_provider_type.wire_format(),
         cluster: envoy_files::cluster_name(&provider.name),
+        aliases: provider.aliases.0.clone(),
     }
 }
 

@@ -7,8 +7,10 @@
 //! Invariants, kept by [`Change::apply`]:
 //! * the name is unique, never changes, and can stand in front of `/` in `provider/model`;
 //! * a name that is known ([`presets`]) means a provider of that kind;
-//! * the base URL is one that keys may be sent to ([`base_url`]).
+//! * the base URL is one that keys may be sent to ([`base_url`]);
+//! * an alias is a name for a model, and not for itself ([`Aliases`]).
 
+mod aliases;
 mod base_provider_type;
 pub mod base_url;
 pub mod envoy;
@@ -28,6 +30,7 @@ mod tests;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+pub use aliases::Aliases;
 pub use base_provider_type::BaseProviderType;
 pub use base_url::BaseUrl;
 pub use envoy::{EnvoyFiles, watch_envoy_files, write_envoy_files};
@@ -55,6 +58,8 @@ pub struct Provider {
     pub allow_private_network: bool,
     /// It asks for no key.
     pub is_key_less: bool,
+    /// Names that callers may use for its models.
+    pub aliases: Aliases,
     /// Milliseconds since the Unix epoch.
     pub created_at_ms: i64,
     /// Milliseconds since the Unix epoch.
@@ -114,6 +119,11 @@ pub struct Change {
     #[serde(default)]
     #[schema(value_type = Option<NetworkConfig>)]
     network_config: Field<NetworkConfig>,
+    /// Names that callers may use for models, each with the provider's own:
+    /// `{"fast": "gpt-4o-mini"}`. A change replaces all of them.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    aliases: Field<Aliases>,
     /// The first keys of a new provider; later ones are made at `/api/providers/{name}/keys`.
     #[serde(default)]
     #[schema(value_type = Option<Vec<KeyChange>>)]
@@ -144,7 +154,8 @@ impl Change {
         };
         let kind = given(self.custom_provider_config);
         let network = given(self.network_config);
-        let provider = merged(name, None, kind, network, around)?;
+        let mut provider = merged(name, None, kind, network, around)?;
+        provider.rename_models(self.aliases)?;
         Ok((provider, keys))
     }
 
@@ -162,7 +173,24 @@ impl Change {
         }
         let kind = given(self.custom_provider_config);
         let network = given(self.network_config);
-        merged(provider.name.clone(), Some(provider), kind, network, around)
+        let mut provider = merged(provider.name.clone(), Some(provider), kind, network, around)?;
+        provider.rename_models(self.aliases)?;
+        Ok(provider)
+    }
+}
+
+impl Provider {
+    fn rename_models(&mut self, aliases: Field<Aliases>) -> Result<(), Invalid> {
+        let aliases = match aliases {
+            Field::Absent => return Ok(()),
+            Field::Null => Aliases::default(),
+            Field::Value(aliases) => aliases,
+        };
+        aliases
+            .check()
+            .map_err(|error| Invalid::field("aliases", error))?;
+        self.aliases = aliases;
+        Ok(())
     }
 }
 
@@ -243,6 +271,9 @@ fn merged(
         base_url,
         allow_private_network,
         is_key_less,
+        aliases: before
+            .as_ref()
+            .map_or_else(Aliases::default, |provider| provider.aliases.clone()),
         created_at_ms: before.map_or(around.now_ms, |provider| provider.created_at_ms),
         updated_at_ms: around.now_ms,
     })

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::store::{self, Refused};
 use super::write_envoy_files;
-use super::{BaseProviderType, Change, Key, Provider, Surroundings, key_routes};
+use super::{Aliases, BaseProviderType, Change, Key, Provider, Surroundings, key_routes};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::db::{self, Tx};
@@ -40,6 +40,9 @@ struct View {
     name: String,
     custom_provider_config: KindView,
     network_config: NetworkView,
+    /// Names that callers may use for models, each with the provider's own.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    aliases: Aliases,
     keys: Vec<KeyView>,
     status: Status,
     #[schema(value_type = String, format = DateTime)]
@@ -305,6 +308,7 @@ async fn view(tx: &mut Tx, provider: Provider) -> Result<View, db::Error> {
             base_url: provider.base_url.to_string(),
             allow_private_network: provider.allow_private_network,
         },
+        aliases: provider.aliases,
         name: provider.name,
         keys: keys.into_iter().map(KeyView::from).collect(),
         status: if is_ready {

@@ -1,7 +1,7 @@
 use super::base_url::BaseUrl;
 use super::presets::{Address, PRESETS, Preset};
 use super::private_networks::Private;
-use super::{Key, Provider, envoy, store};
+use super::{Aliases, Key, Provider, envoy, store};
 use crate::app::App;
 use crate::error::Error;
 use crate::policy_changes::{self, Kind};
@@ -31,6 +31,7 @@ pub async fn seed(app: &App) -> Result<(), Error> {
             base_url,
             allow_private_network: false,
             is_key_less: false,
+            aliases: Aliases::default(),
             created_at_ms: ids.now_ms(),
             updated_at_ms: ids.now_ms(),
         };

@@ -1,6 +1,6 @@
 //! SQL of providers and their keys. One function per question.
 
-use super::{BaseProviderType, BaseUrl, Key, Private, Provider};
+use super::{Aliases, BaseProviderType, BaseUrl, Key, Private, Provider};
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
 
@@ -32,6 +32,7 @@ struct ProviderRow {
     base_url: String,
     allow_private_network: bool,
     is_key_less: bool,
+    aliases: String,
     created_at: i64,
     updated_at: i64,
 }
@@ -108,8 +109,8 @@ pub async fn page(tx: &mut Tx, request: &PageRequest) -> Result<Page<Provider>, 
 pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
     tx.query(
         "INSERT INTO providers (name, base_provider_type, base_url, allow_private_network,
-                                is_key_less, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                                is_key_less, created_at, updated_at, aliases)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(provider.name.as_str())
     .bind(provider.base_provider_type.as_str())
@@ -118,6 +119,7 @@ pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
     .bind(provider.is_key_less)
     .bind(provider.created_at_ms)
     .bind(provider.updated_at_ms)
+    .bind(as_json(&provider.aliases))
     .execute()
     .await?;
     Ok(())
@@ -127,7 +129,7 @@ pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
 pub async fn update(tx: &mut Tx, provider: &Provider) -> Result<(), db::Error> {
     tx.query(
         "UPDATE providers SET base_provider_type = $2, base_url = $3, allow_private_network = $4,
-                              is_key_less = $5, updated_at = $6
+                              is_key_less = $5, updated_at = $6, aliases = $7
          WHERE name = $1",
     )
     .bind(provider.name.as_str())
@@ -136,6 +138,7 @@ pub async fn update(tx: &mut Tx, provider: &Provider) -> Result<(), db::Error> {
     .bind(provider.allow_private_network)
     .bind(provider.is_key_less)
     .bind(provider.updated_at_ms)
+    .bind(as_json(&provider.aliases))
     .execute()
     .await?;
     Ok(())
@@ -239,6 +242,10 @@ pub async fn delete_key(tx: &mut Tx, provider: &str, id: &str) -> Result<bool, d
     Ok(deleted > 0)
 }
 
+fn as_json(aliases: &Aliases) -> String {
+    serde_json::json!(aliases).to_string()
+}
+
 impl TryFrom<ProviderRow> for Provider {
     type Error = db::Error;
 
@@ -249,12 +256,15 @@ impl TryFrom<ProviderRow> for Provider {
         // Whether it may be private was judged when it was stored.
         let base_url = BaseUrl::parse(&row.base_url, Private::Any)
             .map_err(|error| db::Error::corrupt("providers.base_url", error))?;
+        let aliases = serde_json::from_str(&row.aliases)
+            .map_err(|error| db::Error::corrupt("providers.aliases", error))?;
         Ok(Self {
             name: row.name,
             base_provider_type,
             base_url,
             allow_private_network: row.allow_private_network,
             is_key_less: row.is_key_less,
+            aliases,
             created_at_ms: row.created_at,
             updated_at_ms: row.updated_at,
         })

@@ -239,6 +239,11 @@ on_every_database! {
                 "network_config.base_url",
             ),
             (r#"{"name": "openai", "network_config": {"proxy": "x"}}"#, "network_config.proxy"),
+            (r#"{"name": "openai", "aliases": {"fast": "fast"}}"#, "aliases"),
+            (r#"{"name": "openai", "aliases": {"fa st": "gpt-4o"}}"#, "aliases"),
+            (r#"{"name": "openai", "aliases": {"fast": ""}}"#, "aliases"),
+            (r#"{"name": "openai", "aliases": {"fast": null}}"#, "aliases.fast"),
+            (r#"{"name": "openai", "aliases": {"a": "gpt-4o", "a": "o3"}}"#, "aliases.a"),
             (r#"{"name": "openai", "keys": [{"value": "k"}, {}]}"#, "keys[1].value"),
             (r#"{"name": "openai", "keys": [{"value": ""}]}"#, "keys[0].value"),
             (r#"{"name": "openai", "keys": [{"value": "a b"}]}"#, "keys[0].value"),
@@ -365,6 +370,26 @@ on_every_database! {
         assert_eq!(answer.ok(201)["provider"]["name"], "anthropic");
         let both = r#"{"provider": "openai", "name": "openai"}"#;
         api.post(PROVIDERS, both).await.problem(400);
+    }
+
+    async fn aliases_are_kept_until_they_are_replaced(db: Db) {
+        let api = Api::new(db).await;
+        let made = r#"{"name": "openai", "aliases": {"fast": "gpt-4o-mini", "team/smart": "gpt-4o"}}"#;
+        let aliases = json!({"fast": "gpt-4o-mini", "team/smart": "gpt-4o"});
+        assert_eq!(api.post(PROVIDERS, made).await.ok(201)["provider"]["aliases"], aliases);
+        let path = "/api/providers/openai";
+        assert_eq!(api.put(path, "{}").await.ok(200)["provider"]["aliases"], aliases);
+        for (change, after) in [
+            (r#"{"aliases": {"fast": "gpt-4o"}}"#, json!({"fast": "gpt-4o"})),
+            (r#"{"aliases": null}"#, json!({})),
+        ] {
+            api.put(path, change).await.ok(200);
+            assert_eq!(api.get(path).await.ok(200)["provider"]["aliases"], after);
+        }
+        let many: serde_json::Map<String, Value> =
+            (0..201).map(|n| (format!("a{n}"), json!("gpt-4o"))).collect();
+        let many = json!({"aliases": many}).to_string();
+        assert_eq!(api.put(path, &many).await.problem(400), "aliases");
     }
 
     async fn a_provider_that_virtual_keys_use_cannot_be_deleted(db: Db) {

@@ -52,6 +52,8 @@ pub struct Record {
     pub price_version: Option<i64>,
     /// The tier that the provider said it served it in.
     pub service_tier: Option<String>,
+    /// What the caller called the model.
+    pub alias: Option<String>,
 }
 
 /// A record that breaks a rule.
@@ -199,6 +201,7 @@ fn read(message: &v1::UsageRecord, sequence: i64) -> Result<Record, Broken> {
             })?),
         },
         service_tier: optional("service_tier", &message.service_tier)?,
+        alias: optional("alias", &message.alias)?,
     })
 }
 

@@ -38,6 +38,7 @@ pub struct StoredRecord {
     pub outcome: String,
     pub price_version: Option<i64>,
     pub service_tier: Option<String>,
+    pub alias: Option<String>,
 }
 
 /// A record that was rejected, without its bytes.

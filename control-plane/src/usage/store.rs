@@ -11,8 +11,8 @@ static INSERT_RECORDS: Insert = Insert::new(
          output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens,
          image_input_tokens, image_output_tokens,
          cost_nanos, estimated, status, streamed, outcome,
-         price_version, service_tier)",
-    30,
+         price_version, service_tier, alias)",
+    31,
     "",
 );
 
@@ -56,7 +56,8 @@ async fn insert_records(tx: &mut Tx, boot: &Boot, records: &[Record]) -> Result<
                 .bind(record.streamed)
                 .bind(record.outcome.as_str())
                 .bind(record.price_version)
-                .bind(record.service_tier.as_deref());
+                .bind(record.service_tier.as_deref())
+                .bind(record.alias.as_deref());
         }
         insert.execute().await?;
     }

@@ -348,6 +348,7 @@ impl Policy {
             name: name.into(),
             wire_format: view::WireFormat::OpenAi,
             cluster: format!("provider_{name}"),
+            aliases: std::collections::BTreeMap::new(),
         };
         let limits = |of: &str| {
             let limit = |metric| Limit {

@@ -122,15 +122,20 @@ impl<'a> Question<'a> {
             let names = config.allowed_models.exact_names();
             names.filter(|name| !listed.iter().any(|known| known == name))
         });
-        let admitted = |name: &str, in_catalogue: bool| {
+        let written = written.filter(|name| !provider.aliases.contains_key(*name));
+        let aliases = provider.aliases.keys();
+        let aliases = aliases.filter(|alias| !listed.iter().any(|known| known == *alias));
+        let admitted = |name: &str| {
             config.is_none_or(|config| {
                 let (allowed, blocked) = (&config.allowed_models, &config.blacklisted_models);
-                access::admits(allowed, blocked, name, in_catalogue)
+                let own = provider.own_name(name);
+                let in_catalogue = listed.iter().any(|known| known == own);
+                access::admits(allowed, blocked, [name, own], in_catalogue)
             })
         };
-        let known = listed.iter().map(|name| (name.as_str(), true));
-        for (name, in_catalogue) in known.chain(written.map(|name| (name, false))) {
-            if admitted(name, in_catalogue) {
+        let known = listed.iter().map(String::as_str);
+        for name in known.chain(aliases.map(String::as_str)).chain(written) {
+            if admitted(name) {
                 models.push(Usable {
                     id: self.id(provider, name),
                     provider: &provider.name,

@@ -39,8 +39,10 @@ pub struct Plan {
     pub provider: String,
     /// Its Envoy cluster.
     pub cluster: String,
-    /// The model, without the provider's name.
+    /// The model, as the provider calls it.
     pub model: String,
+    /// What the caller called it, where that is an alias.
+    pub alias: Option<String>,
     /// Path and query below the provider's base URL.
     pub upstream_path: String,
     /// What it costs; `None`: nothing, because the API is free or the caller is anonymous.
@@ -196,6 +198,7 @@ pub fn judge_body(
         provider: route.provider.name.clone(),
         cluster: route.provider.cluster.clone(),
         model: route.model.to_owned(),
+        alias: route.alias.map(str::to_owned),
         upstream_path,
         price,
         cost_bound,

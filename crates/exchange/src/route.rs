@@ -6,6 +6,8 @@
 //! * A bare model goes to one of the key's providers that admit it, drawn by weight. Where no config
 //!   has a weight, it goes to the first that admits it, in the order in which they are configured: a
 //!   key with one provider needs no weight.
+//! * A provider may have aliases for its models. A key is judged by both names, the alias and the provider's
+//!   own; prices, limits of models and the request go by the provider's own.
 
 use reeve_llm::{Endpoint, WireFormat, split_model};
 use reeve_policy::access;
@@ -22,8 +24,22 @@ pub struct Route<'a> {
     pub provider: &'a Provider,
     /// The key's config for it; `None` for an anonymous request or `allow_all_providers`.
     pub config: Option<&'a ProviderConfig>,
-    /// The model, without the provider's name.
+    /// The model, as the provider calls it.
     pub model: &'a str,
+    /// What the caller called it, where that is an alias.
+    pub alias: Option<&'a str>,
+}
+
+impl<'a> Route<'a> {
+    fn new(provider: &'a Provider, config: Option<&'a ProviderConfig>, asked: &'a str) -> Self {
+        let model = provider.own_name(asked);
+        Self {
+            provider,
+            config,
+            model,
+            alias: (model != asked).then_some(asked),
+        }
+    }
 }
 
 /// Everything that a choice of provider looks at.
@@ -81,11 +97,7 @@ fn to_named<'a>(question: Question<'a>, name: &str, model: &'a str) -> Result<Ro
             model: model.to_owned(),
         });
     }
-    Ok(Route {
-        provider,
-        config,
-        model,
-    })
+    Ok(Route::new(provider, config, model))
 }
 
 fn to_any<'a>(question: Question<'a>, model: &'a str) -> Result<Route<'a>, Denial> {
@@ -96,13 +108,12 @@ fn to_any<'a>(question: Question<'a>, model: &'a str) -> Result<Route<'a>, Denia
         ..
     } = question;
     let usable = |provider: &'a Provider, config: Option<&'a ProviderConfig>| {
-        (speaks(provider, endpoint) && admits(view, provider, config, model)).then_some(Route {
-            provider,
-            config,
-            model,
-        })
+        (speaks(provider, endpoint) && admits(view, provider, config, model))
+            .then(|| Route::new(provider, config, model))
     };
-    let listed = |provider: &&Provider| view.model(&provider.name, model).is_some();
+    let listed = |provider: &&Provider| {
+        provider.aliases.contains_key(model) || view.model(&provider.name, model).is_some()
+    };
     let candidates: Vec<Route<'a>> = match question.key {
         None => settings
             .providers
@@ -177,11 +188,12 @@ fn admits(
 ) -> bool {
     // Without a config of its own (anonymous, or `allow_all_providers`) a provider is open.
     config.is_none_or(|config| {
+        let own = provider.own_name(model);
         access::admits(
             &config.allowed_models,
             &config.blacklisted_models,
-            model,
-            view.model(&provider.name, model).is_some(),
+            [model, own],
+            view.model(&provider.name, own).is_some(),
         )
     })
 }

@@ -1,6 +1,6 @@
 //! A policy in memory, for the stories that the tests of this crate tell.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use reeve_policy::access::ModelList;
@@ -40,6 +40,7 @@ impl Policy {
             name: name.into(),
             wire_format,
             cluster: format!("provider_{name}"),
+            aliases: BTreeMap::new(),
         };
         let price = Price {
             cache_read: 1_250_000_000,

@@ -1,5 +1,6 @@
 //! What a decision may look up.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::model_limits::ModelLimitsTable;
@@ -63,6 +64,15 @@ pub struct Provider {
     pub wire_format: WireFormat,
     /// The Envoy cluster.
     pub cluster: String,
+    /// What callers may call its models, and what it calls them.
+    pub aliases: BTreeMap<String, String>,
+}
+
+impl Provider {
+    /// What it calls a model that callers call so.
+    pub fn own_name<'a>(&'a self, model: &'a str) -> &'a str {
+        self.aliases.get(model).map_or(model, String::as_str)
+    }
 }
 
 /// Whose wire format a provider speaks.

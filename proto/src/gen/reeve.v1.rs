@@ -130,7 +130,7 @@ pub struct UsageRecord {
     pub provider_config_id: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub provider: ::prost::alloc::string::String,
-    /// As the caller named it, without the provider prefix.
+    /// As the provider calls it.
     #[prost(string, tag = "10")]
     pub model: ::prost::alloc::string::String,
     /// OpenTelemetry GenAI operation name of the endpoint, e.g. `chat`, `embeddings`.
@@ -162,6 +162,9 @@ pub struct UsageRecord {
     /// In which tier the provider says it served it; empty: it does not say.
     #[prost(string, tag = "21")]
     pub service_tier: ::prost::alloc::string::String,
+    /// What the caller called the model; empty: the same.
+    #[prost(string, tag = "22")]
+    pub alias: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {
@@ -363,7 +366,7 @@ pub struct ModelLimits {
     #[prost(message, repeated, tag = "4")]
     pub limits: ::prost::alloc::vec::Vec<Limit>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Provider {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -373,6 +376,17 @@ pub struct Provider {
     /// Name of the Envoy cluster.
     #[prost(string, tag = "3")]
     pub cluster: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub aliases: ::prost::alloc::vec::Vec<ModelAlias>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModelAlias {
+    /// What callers may say.
+    #[prost(string, tag = "1")]
+    pub alias: ::prost::alloc::string::String,
+    /// What the provider calls the model.
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VirtualKey {
