@@ -27,8 +27,9 @@ use crate::{access_log, history, host, limits, metrics, outbox};
 
 /// The header that chooses the provider's cluster. Only this filter may set it.
 const CLUSTER: &str = "x-reeve-cluster";
-/// Filter state that a filter behind this one makes that header of, where this one does not hold headers.
-const CLUSTER_STATE: &str = "reeve_cluster";
+/// Filter state that a filter behind this one makes that header of, where this one does not hold headers: the
+/// cluster of the first attempt, which is the only one there.
+const FIRST_ATTEMPT: &str = "reeve_try_1";
 
 thread_local! {
     /// One per VM, and a VM has one thread.
@@ -207,7 +208,7 @@ fn send(plan: &Plan, size: usize, hold_headers: bool) {
     access_log::forwarded(plan);
     host::set_property(UPSTREAM_PATH, plan.upstream_path.as_bytes());
     if !hold_headers {
-        host::set_property(CLUSTER_STATE, plan.cluster.as_bytes());
+        host::set_property(FIRST_ATTEMPT, plan.cluster.as_bytes());
         host::forget_route();
         return;
     }

@@ -125,17 +125,22 @@ impl<'a> Question<'a> {
         let written = written.filter(|name| !provider.aliases.contains_key(*name));
         let aliases = provider.aliases.keys();
         let aliases = aliases.filter(|alias| !listed.iter().any(|known| known == *alias));
-        let admitted = |name: &str| {
+        let admitted = |name: &str, is_listed: bool| {
             config.is_none_or(|config| {
                 let (allowed, blocked) = (&config.allowed_models, &config.blacklisted_models);
                 let own = provider.own_name(name);
-                let in_catalogue = listed.iter().any(|known| known == own);
+                let in_catalogue = if own == name {
+                    is_listed
+                } else {
+                    listed.iter().any(|known| known == own)
+                };
                 access::admits(allowed, blocked, [name, own], in_catalogue)
             })
         };
-        let known = listed.iter().map(String::as_str);
-        for name in known.chain(aliases.map(String::as_str)).chain(written) {
-            if admitted(name) {
+        let known = listed.iter().map(|name| (name.as_str(), true));
+        let others = aliases.map(String::as_str).chain(written);
+        for (name, is_listed) in known.chain(others.map(|name| (name, false))) {
+            if admitted(name, is_listed) {
                 models.push(Usable {
                     id: self.id(provider, name),
                     provider: &provider.name,
