@@ -251,6 +251,16 @@ impl TryFrom<v1::Provider> for Provider {
                 .collect::<Result<_, _>>()?,
             per_try_timeout_ms: message.per_try_timeout_ms,
             key_ids: message.key_ids,
+            aliases: message
+                .aliases
+                .into_iter()
+                .map(|v1::ModelAlias { alias, model }| {
+                    Ok((
+                        present("aliases.alias", alias)?,
+                        present("aliases.model", model)?,
+                    ))
+                })
+                .collect::<Result<_, ConvertError>>()?,
         })
     }
 }
@@ -297,6 +307,14 @@ impl From<&Provider> for v1::Provider {
                 .collect(),
             per_try_timeout_ms: provider.per_try_timeout_ms,
             key_ids: provider.key_ids.clone(),
+            aliases: provider
+                .aliases
+                .iter()
+                .map(|(alias, model)| v1::ModelAlias {
+                    alias: alias.clone(),
+                    model: model.clone(),
+                })
+                .collect(),
         }
     }
 }
