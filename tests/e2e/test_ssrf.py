@@ -63,6 +63,7 @@ def named(new_stack) -> Iterator[tuple[Stack, NameServer]]:
     stack = new_stack(started=False)
     names = NameServer(stack.ports.take(), "127.0.0.1")
     stack.edit_bootstrap = names.instead_of_the_machines
+    stack.edits_routes = False
     stack.start()
     stack.admin.enable_governance()
     yield stack, names
