@@ -10,6 +10,8 @@
 //! * the base URL is one that keys may be sent to ([`base_url`]);
 //! * an alias is a name for a model, and not for itself ([`Aliases`]).
 
+#[cfg(test)]
+mod alias_tests;
 mod aliases;
 mod base_provider_type;
 pub mod base_url;
