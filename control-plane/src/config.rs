@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::providers::PrivateNetworks;
 use crate::secrets::Secret;
 
 /// A variable that cannot be accepted.
@@ -65,6 +66,9 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `REEVE_LOG`, a filter such as `info` (default) or `info,reeve_control_plane=debug`.
     pub log_filter: String,
+    /// `REEVE_PRIVATE_NETWORKS`, such as `10.20.0.0/16,vllm,*.llm.internal`; default none: where on the
+    /// gateway's own networks providers may be. In `--dev` they may be anywhere.
+    pub private_networks: PrivateNetworks,
     /// `REEVE_FILTER_WASM`: the filter module that Envoy loads.
     pub filter_wasm: Option<PathBuf>,
     /// `REEVE_ENCRYPTION_KEY`: encrypts provider keys at rest; default a key made at first start.
@@ -103,6 +107,7 @@ impl Config {
             envoy_concurrency: env.concurrency()?,
             log_format: env.log_format()?,
             log_filter: env.text("REEVE_LOG").unwrap_or_else(|| "info".into()),
+            private_networks: env.private_networks()?,
             filter_wasm: env.text("REEVE_FILTER_WASM").map(PathBuf::from),
             encryption_key: env.secret("REEVE_ENCRYPTION_KEY"),
             admin_token: env.admin_token()?,
@@ -200,6 +205,14 @@ impl Env<'_> {
         Ok(workers)
     }
 
+    fn private_networks(&self) -> Result<PrivateNetworks, ConfigError> {
+        let variable = "REEVE_PRIVATE_NETWORKS";
+        let listed = self.text(variable).unwrap_or_default();
+        listed
+            .parse()
+            .map_err(|problem| ConfigError { variable, problem })
+    }
+
     fn log_format(&self) -> Result<LogFormat, ConfigError> {
         let variable = "REEVE_LOG_FORMAT";
         match self.text(variable).as_deref() {
@@ -284,6 +297,11 @@ mod tests {
             ("REEVE_DATABASE_URL", "sqlite://", "sqlite://file"),
             ("REEVE_ENVOY_CONCURRENCY", "0", "at least 1"),
             ("REEVE_ADMIN_TOKEN", "secret", "at least 32"),
+            (
+                "REEVE_PRIVATE_NETWORKS",
+                "10.0.0.0/8,169.254.0.0/16",
+                "metadata",
+            ),
         ] {
             let error = config(&[(variable, value)]).unwrap_err();
             assert_eq!(error.variable, variable);

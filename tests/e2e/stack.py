@@ -106,6 +106,8 @@ class Stack:
         reeve = piece("REEVE_BIN")
         serve = [reeve, "serve", *(["--dev"] if dev else [])]
         self.edit_bootstrap = edit_bootstrap
+        # Edited routes stay as they are; routes of providers that come later need the file.
+        self.edits_routes = True
         self._bootstrap = self.directory / "bootstrap.json"
         self.demo_process = self._process("demo-provider", [reeve, "demo-provider"])
         self.control_plane = self._process("control-plane", serve)
@@ -177,7 +179,8 @@ class Stack:
         text = (self.data / "envoy" / "bootstrap.json").read_text()
         if self.edit_bootstrap is not None:
             bootstrap = json.loads(text)
-            self.inline_routes(bootstrap)
+            if self.edits_routes:
+                self.inline_routes(bootstrap)
             self.edit_bootstrap(bootstrap)
             text = json.dumps(bootstrap)
         self._bootstrap.write_text(text)

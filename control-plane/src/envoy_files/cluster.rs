@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use super::{
     CONTROL_PLANE_GRPC, CONTROL_PLANE_HTTP, Gateway, Host, NOBODY, Origin, Provider, SECRETS_DIR,
 };
-use super::{Credential, plugin, secret};
+use super::{Credential, egress, plugin, secret};
 
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// LLM answers take minutes, so a provider holds many requests at once; Envoy's default of 1,024
@@ -144,11 +144,12 @@ fn dns() -> Value {
 }
 
 fn protocol_options(gateway: &Gateway, provider: &Provider) -> Value {
-    let mut filters = vec![plugin::http_filter(
+    let mut filters: Vec<Value> = provider.egress.iter().map(egress::filter).collect();
+    filters.push(plugin::http_filter(
         gateway,
         "reeve.attempt",
         plugin::Role::Attempt,
-    )];
+    ));
     if let Some(credential) = &provider.credential {
         filters.push(credential_injector(gateway, provider, credential));
     }

@@ -10,6 +10,7 @@
 
 mod bootstrap;
 mod cluster;
+mod egress;
 mod listener;
 mod local_reply;
 mod observability;
@@ -86,10 +87,22 @@ pub struct Provider {
     /// `openai`, `anthropic`, `gemini`, `bedrock` or `cohere`; it goes into the cluster's metadata.
     pub wire_format: &'static str,
     pub origin: Origin,
+    /// Where its name must not lead to; `None` for one with an address.
+    pub egress: Option<Egress>,
     /// Path in front of every request path, without trailing slash; empty: none.
     pub base_path: String,
     /// How requests authenticate; none for a provider that asks for no key.
     pub credential: Option<Credential>,
+}
+
+/// Where Envoy must not connect to for a provider: networks, as an address and how many of its bits count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Egress {
+    /// Never.
+    pub forbidden: Vec<(IpAddr, u8)>,
+    /// Not, but for what is exempt.
+    pub private: Vec<(IpAddr, u8)>,
+    pub exempt: Vec<(IpAddr, u8)>,
 }
 
 /// Where a provider is.

@@ -1,5 +1,7 @@
 //! The ledger through its queue, on both databases.
 
+mod released_sessions;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -359,50 +361,5 @@ on_every_database! {
             fleet.api.put("/api/config", &body).await.ok(200);
             assert_eq!(fleet.usage().await["max_overspend"], most, "{config}");
         }
-    }
-
-    async fn an_administrator_releases_what_an_envoy_that_has_gone_holds(db: Db) {
-        let fleet = Fleet::new(db).await;
-        let a = fleet.join("a").await.session;
-        fleet.ask(a, [0, 0], 4_000_000_000).await;
-        fleet.spend("a", 1, 1_500_000_000).await;
-        let path = format!("/api/governance/sessions/{a}/release");
-        assert_eq!(fleet.api.post(&path, "").await.problem(409), "");
-        assert_eq!(fleet.usage().await["reserved"], 3.5);
-        let listed = fleet.api.get("/api/governance/sessions").await;
-        assert_eq!(listed.ok(200)["sessions"][0]["state"], "connected");
-
-        fleet.api.advance(Duration::from_secs(31));
-        let listed = fleet.api.get("/api/governance/sessions").await;
-        let session = &listed.ok(200)["sessions"][0];
-        assert_eq!((&session["state"], &session["holds"]), (&json!("gone"), &json!(1)));
-        let released = fleet.api.post(&path, "").await;
-        assert_eq!(released.ok(200)["released"], 1);
-        let usage = fleet.usage().await;
-        assert_eq!((&usage["suspense"], &usage["remaining"]), (&json!(0), &json!(14.5)));
-        let mut tx = fleet.app().db.begin_read().await.unwrap();
-        let by: (String, i64, Option<String>) = tx
-            .query("SELECT kind, amount, actor FROM transfers ORDER BY id DESC LIMIT 1")
-            .fetch_one()
-            .await
-            .unwrap();
-        assert_eq!(by, ("release".into(), 3_500_000_000, Some("admin".into())));
-        drop(tx);
-        // Once is enough, and what it used all the same counts.
-        fleet.api.post(&path, "").await.problem(404);
-        fleet.api.post("/api/governance/sessions/x/release", "").await.problem(404);
-        fleet.spend("a", 2, 500_000_000).await;
-        assert_eq!(fleet.usage().await["used"], 2);
-    }
-
-    async fn an_envoy_whose_stream_is_open_cannot_be_released(db: Db) {
-        let fleet = Fleet::new(db).await;
-        let a = fleet.join("a").await.session;
-        let seat = fleet.app().policy_sync.seat_for_tests(boot("a", "b"));
-        fleet.api.advance(Duration::from_hours(1));
-        let path = format!("/api/governance/sessions/{a}/release");
-        fleet.api.post(&path, "").await.problem(409);
-        drop(seat);
-        fleet.api.post(&path, "").await.ok(200);
     }
 }

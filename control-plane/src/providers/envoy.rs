@@ -9,11 +9,12 @@ use tokio::sync::Mutex;
 
 use super::{Provider, store};
 use crate::app::App;
+use crate::config::Config;
 use crate::db::{self, Tx};
 use crate::envoy_files::{self, Credential, Gateway, Input, WriteError, Written};
 use crate::error::Error;
 use crate::policy_changes::{self, Change, Kind};
-use crate::secrets::{Place, SealError, SealingKey, Secret};
+use crate::secrets::{Place, SealError, Secret};
 use crate::settings::{self, Settings};
 use crate::virtual_keys;
 
@@ -46,7 +47,7 @@ enum FilesError {
 pub async fn write_envoy_files(app: &App) -> Result<Written, Error> {
     let _turn = app.envoy_files.0.lock().await;
     let mut tx = app.db.begin_read().await?;
-    let providers = ready_providers(&mut tx, &app.sealing_key).await?;
+    let providers = ready_providers(&mut tx, app).await?;
     let settings = settings::store::get(&mut tx).await?;
     drop(tx);
     let gateway = gateway(app, &settings).map_err(Error::internal)?;
@@ -112,15 +113,12 @@ async fn changed_since(app: &App, seen: Option<i64>) -> Result<(i64, bool), db::
 
 /// The providers that requests can be sent to: those with a key, and those that ask for none. A key that
 /// virtual keys are bound to makes one of its own.
-async fn ready_providers(
-    tx: &mut Tx,
-    sealing_key: &SealingKey,
-) -> Result<Vec<envoy_files::Provider>, Error> {
+async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<envoy_files::Provider>, Error> {
     let mut ready = Vec::new();
     let bound = virtual_keys::store::bound_provider_keys(tx).await?;
     for provider in store::all(tx).await? {
         if provider.is_key_less {
-            ready.push(rendered(&provider, None, None));
+            ready.push(rendered(app, &provider, None, None));
         }
         for (place_in_use, (id, sealed)) in (0..).zip(store::active_keys(tx, &provider.name).await?)
         {
@@ -128,17 +126,20 @@ async fn ready_providers(
             if place_in_use > 0 && !is_bound {
                 continue;
             }
-            let key = sealing_key.open(place(&id), &sealed).map_err(|source| {
-                Error::internal(FilesError::Key {
-                    provider: provider.name.clone(),
-                    source,
-                })
-            })?;
+            let key = app
+                .sealing_key
+                .open(place(&id), &sealed)
+                .map_err(|source| {
+                    Error::internal(FilesError::Key {
+                        provider: provider.name.clone(),
+                        source,
+                    })
+                })?;
             if is_bound {
-                ready.push(rendered(&provider, Some(key.clone()), Some(id)));
+                ready.push(rendered(app, &provider, Some(key.clone()), Some(id)));
             }
             if place_in_use == 0 && !provider.is_key_less {
-                ready.push(rendered(&provider, Some(key), None));
+                ready.push(rendered(app, &provider, Some(key), None));
             }
         }
     }
@@ -155,14 +156,22 @@ pub(super) fn place(key_id: &str) -> Place<'_> {
 }
 
 fn rendered(
+    app: &App,
     provider: &Provider,
     key: Option<Secret>,
     key_id: Option<String>,
 ) -> envoy_files::Provider {
+    let Config {
+        dev,
+        private_networks,
+        ..
+    } = &app.config;
+    let private = super::private(*dev, provider.allow_private_network, private_networks);
     let (header, prefix) = provider.base_provider_type.credential_header();
     envoy_files::Provider {
         wire_format: wire_format_name(provider.base_provider_type.wire_format()),
         origin: provider.base_url.origin().clone(),
+        egress: private.egress(&provider.base_url),
         base_path: provider.base_url.path().to_owned(),
         credential: key.map(|key| Credential {
             header,

@@ -249,7 +249,7 @@ fn the_admin_interface_offers_nothing_that_changes_the_process() {
 fn every_filter_is_reloaded_after_a_trap_and_sees_bodies() {
     const PROTOCOL: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     let attempt = cluster(openai());
-    let attempt = &attempt["typed_extension_protocol_options"][PROTOCOL]["http_filters"][0]["typed_config"]
+    let attempt = &attempt["typed_extension_protocol_options"][PROTOCOL]["http_filters"][1]["typed_config"]
         ["config"];
     let configuration = json!({"node_id": "envoy-1", "policy_cluster": CONTROL_PLANE_GRPC});
     for (file, bootstrap) in shipped() {

@@ -103,12 +103,46 @@ fn the_key_is_added_behind_the_filter_that_turns_away_what_was_not_judged() {
     assert_eq!(
         names,
         [
+            "envoy.filters.http.upstream_rbac",
             "reeve.attempt",
             "envoy.filters.http.credential_injector",
             "envoy.filters.http.upstream_codec",
         ]
     );
-    assert_eq!(filters[1]["typed_config"]["overwrite"], true);
+    assert_eq!(filters[2]["typed_config"]["overwrite"], true);
+}
+
+#[test]
+fn a_name_that_leads_into_a_private_network_is_denied_but_for_what_is_exempt() {
+    let cluster = cluster(openai());
+    let rules = cluster
+        .pointer("/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/http_filters/0/typed_config/rules")
+        .unwrap();
+    let network = |address: &str, prefix: u8| {
+        json!({"or_rules": {"rules": [{"matcher": {
+            "name": "envoy.rbac.matchers.upstream_ip_port",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.rbac.matchers.upstream_ip_port.v3.UpstreamIpPortMatcher",
+                "upstream_ip": {"address_prefix": address, "prefix_len": prefix},
+            },
+        }}]}})
+    };
+    assert_fields(
+        "the rules",
+        rules,
+        &[
+            ("/action", json!("DENY")),
+            (
+                "/policies/forbidden/permissions/0",
+                network("169.254.0.0", 16),
+            ),
+            (
+                "/policies/private/permissions/0/and_rules/rules",
+                json!([network("10.0.0.0", 8), {"not_rule": network("10.20.0.0", 16)}]),
+            ),
+            ("/policies/private/principals", json!([{"any": true}])),
+        ],
+    );
 }
 
 #[test]

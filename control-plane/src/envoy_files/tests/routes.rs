@@ -119,6 +119,7 @@ fn callers_do_not_learn_whose_account_pays() {
         "openai-organization",
         "anthropic-organization-id",
         "set-cookie",
+        "location",
         "alt-svc",
     ] {
         assert!(
