@@ -105,7 +105,10 @@ impl Policy {
                 provider_configs,
                 team_id: Some("team-1".into()),
                 customer_id: None,
-                limits: vec![limit("key", Metric::Requests), limit("key", Metric::Cost)],
+                limits: vec![
+                    limit("key-requests", Metric::Requests),
+                    limit("key-cost", Metric::Cost),
+                ],
                 model_limits: ModelLimitsTable::default(),
                 routing_rules: Vec::new(),
             }),
