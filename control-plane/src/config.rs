@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::providers::PrivateNetworks;
 use crate::secrets::Secret;
 
 /// A variable that cannot be accepted.
@@ -65,13 +66,17 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `REEVE_LOG`, a filter such as `info` (default) or `info,reeve_control_plane=debug`.
     pub log_filter: String,
+    /// `REEVE_PRIVATE_NETWORKS`, such as `10.20.0.0/16,vllm,*.llm.internal`; default none: where on the
+    /// gateway's own networks providers may be. In `--dev` they may be anywhere.
+    pub private_networks: PrivateNetworks,
     /// `REEVE_FILTER_WASM`: the filter module that Envoy loads.
     pub filter_wasm: Option<PathBuf>,
     /// `REEVE_NODE_TRUST_BUNDLE`: PEM file of a mesh's certificate authorities, whose certificates
     /// Envoys may have instead of ours.
     pub node_trust_bundle: Option<PathBuf>,
-    /// `REEVE_NODE_TRUST_DOMAIN`: that mesh's SPIFFE trust domain, such as `cluster.local`.
-    pub node_trust_domain: Option<String>,
+    /// `REEVE_NODE_IDENTITIES`: which identities of that mesh are Envoys, one SPIFFE id or what theirs begin
+    /// with, such as `spiffe://cluster.local/ns/reeve-gateway`. Whoever has one is given the provider keys.
+    pub node_identities: Option<String>,
     /// `REEVE_ENCRYPTION_KEY`: encrypts provider keys at rest; default a key made at first start.
     pub encryption_key: Option<Secret>,
     /// `REEVE_ADMIN_TOKEN`: the admin token, in place of the one made at first start.
@@ -108,9 +113,10 @@ impl Config {
             envoy_concurrency: env.concurrency()?,
             log_format: env.log_format()?,
             log_filter: env.text("REEVE_LOG").unwrap_or_else(|| "info".into()),
+            private_networks: env.private_networks()?,
             filter_wasm: env.text("REEVE_FILTER_WASM").map(PathBuf::from),
             node_trust_bundle: env.text("REEVE_NODE_TRUST_BUNDLE").map(PathBuf::from),
-            node_trust_domain: env.text("REEVE_NODE_TRUST_DOMAIN"),
+            node_identities: env.text("REEVE_NODE_IDENTITIES"),
             encryption_key: env.secret("REEVE_ENCRYPTION_KEY"),
             admin_token: env.admin_token()?,
             openai_api_key: env.secret("OPENAI_API_KEY"),
@@ -140,10 +146,10 @@ impl Config {
                 ),
             });
         }
-        if self.node_trust_bundle.is_some() != self.node_trust_domain.is_some() {
+        if self.node_trust_bundle.is_some() != self.node_identities.is_some() {
             return Err(ConfigError {
                 variable: "REEVE_NODE_TRUST_BUNDLE",
-                problem: "and REEVE_NODE_TRUST_DOMAIN belong together: set both or none".into(),
+                problem: "and REEVE_NODE_IDENTITIES belong together: set both or none".into(),
             });
         }
         Ok(())
@@ -211,6 +217,14 @@ impl Env<'_> {
             });
         }
         Ok(workers)
+    }
+
+    fn private_networks(&self) -> Result<PrivateNetworks, ConfigError> {
+        let variable = "REEVE_PRIVATE_NETWORKS";
+        let listed = self.text(variable).unwrap_or_default();
+        listed
+            .parse()
+            .map_err(|problem| ConfigError { variable, problem })
     }
 
     fn log_format(&self) -> Result<LogFormat, ConfigError> {
@@ -297,6 +311,11 @@ mod tests {
             ("REEVE_DATABASE_URL", "sqlite://", "sqlite://file"),
             ("REEVE_ENVOY_CONCURRENCY", "0", "at least 1"),
             ("REEVE_ADMIN_TOKEN", "secret", "at least 32"),
+            (
+                "REEVE_PRIVATE_NETWORKS",
+                "10.0.0.0/8,169.254.0.0/16",
+                "metadata",
+            ),
         ] {
             let error = config(&[(variable, value)]).unwrap_err();
             assert_eq!(error.variable, variable);

@@ -97,7 +97,7 @@ fn callers(config: &Config) -> anyhow::Result<Callers> {
     if config.dev {
         return Ok(Callers::Anyone);
     }
-    let (Some(bundle), Some(domain)) = (&config.node_trust_bundle, &config.node_trust_domain)
+    let (Some(bundle), Some(identities)) = (&config.node_trust_bundle, &config.node_identities)
     else {
         return Ok(Callers::Certified(None));
     };
@@ -107,8 +107,8 @@ fn callers(config: &Config) -> anyhow::Result<Callers> {
             bundle.display()
         )
     })?;
-    let mesh = Mesh::new(bundle, domain.clone())
-        .map_err(|problem| anyhow::anyhow!("REEVE_NODE_TRUST_DOMAIN: {problem}"))?;
+    let mesh = Mesh::new(bundle, identities.clone())
+        .map_err(|problem| anyhow::anyhow!("REEVE_NODE_IDENTITIES: {problem}"))?;
     Ok(Callers::Certified(Some(mesh)))
 }
 

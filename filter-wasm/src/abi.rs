@@ -117,6 +117,14 @@ unsafe extern "C" {
     fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, size: usize, end_of_stream: u32) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        argument: *const u8,
+        argument_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_close_stream(kind: u32) -> u32;
 }
@@ -333,6 +341,16 @@ pub(crate) fn close_stream() -> Result<()> {
     const REQUEST: u32 = 0;
     // SAFETY: there is no address in it.
     checked(unsafe { proxy_close_stream(REQUEST) })
+}
+
+/// Calls a function that Envoy has beside the ABI, without an argument.
+pub(crate) fn call_foreign(name: &str) -> Result<Vec<u8>> {
+    let argument: &[u8] = &[];
+    // SAFETY: the host reads `len` bytes of a text that outlives the call, and nothing of the argument; see
+    // `given`.
+    given(|data, size| unsafe {
+        proxy_call_foreign_function(name.as_ptr(), name.len(), argument.as_ptr(), 0, data, size)
+    })
 }
 
 // ---------------------------------------------------------------- header maps as bytes

@@ -31,6 +31,8 @@ pub(crate) struct Forwarded {
     left: Vec<Allowance>,
     dialect: WireFormat,
     answer: Answer,
+    /// Headers can be held back.
+    hold_headers: bool,
 }
 
 /// How far the response has come.
@@ -53,6 +55,7 @@ impl Forwarded {
         flight: Flight,
         left: Vec<Allowance>,
         dialect: WireFormat,
+        hold_headers: bool,
     ) -> Self {
         Self {
             metering: Metering::new(chain),
@@ -61,6 +64,7 @@ impl Forwarded {
             left,
             dialect,
             answer: Answer::Open,
+            hold_headers,
         }
     }
 
@@ -130,7 +134,7 @@ impl Forwarded {
             self.answer = Answer::Ended;
             return Action::Continue;
         }
-        if self.metering.can_wait() && can_be_held() {
+        if self.hold_headers && self.metering.can_wait() && can_be_held() {
             self.answer = Answer::Waiting(0);
             return Action::Pause;
         }

@@ -42,10 +42,18 @@ pub(crate) struct Governance {
     state: State,
     dialect: WireFormat,
     request_id: Vec<u8>,
+    terms: Terms,
+}
+
+/// What the plugin's configuration says about every exchange.
+#[derive(Debug)]
+pub(crate) struct Terms {
     /// Where limits are asked for.
-    policy_cluster: Rc<str>,
+    pub(crate) policy_cluster: Rc<str>,
     /// How long the control plane may be silent, milliseconds.
-    max_silence_ms: i64,
+    pub(crate) max_silence_ms: i64,
+    /// Hold headers back until the body is judged, or leave that to a filter behind this one.
+    pub(crate) hold_headers: bool,
 }
 
 #[derive(Debug)]
@@ -73,14 +81,13 @@ struct Asking {
 }
 
 impl Governance {
-    pub(crate) const fn new(context_id: u32, policy_cluster: Rc<str>, max_silence_ms: i64) -> Self {
+    pub(crate) const fn new(context_id: u32, terms: Terms) -> Self {
         Self {
             context_id,
             state: State::Idle,
             dialect: WireFormat::OpenAi,
             request_id: Vec::new(),
-            policy_cluster,
-            max_silence_ms,
+            terms,
         }
     }
 
@@ -115,16 +122,25 @@ impl Governance {
             Ok(chain) => {
                 let failed = chain.ruling().failed.iter();
                 failed.for_each(|id| metrics::rule_failed(id));
-                self.go_on(history::size(chain), size, Some(0), now_ms)
+                self.go_on(history::size(self.reachable(chain)), size, Some(0), now_ms)
             }
             Err(denial) => self.refuse(&denial),
+        }
+    }
+
+    /// The chain as far as Envoy can be told to make its attempts: that takes headers.
+    fn reachable(&self, chain: Chain) -> Chain {
+        if self.terms.hold_headers {
+            chain
+        } else {
+            chain.first_only()
         }
     }
 
     /// Reserves and sends, or asks for what is missing, or refuses. `asked`: how often it has asked; `None`: the
     /// control plane cannot be asked.
     fn go_on(&mut self, chain: Chain, size: usize, asked: Option<u32>, now_ms: i64) -> Action {
-        if POLICY.with(|policy| policy.is_stale(now_ms, self.max_silence_ms)) {
+        if POLICY.with(|policy| policy.is_stale(now_ms, self.terms.max_silence_ms)) {
             return self.refuse(&Denial::PolicyStale);
         }
         if !outbox::has_room() {
@@ -150,7 +166,7 @@ impl Governance {
         match taken {
             Ok(taken) => match self.forward(chain, &taken, now_ms) {
                 Ok(forwarded) => {
-                    send(forwarded.chain(), size);
+                    send(forwarded.chain(), size, self.terms.hold_headers);
                     self.state = State::Forwarded(Box::new(forwarded));
                     Action::Continue
                 }
@@ -185,7 +201,7 @@ impl Governance {
         let token = if may_go_alone && limits::is_unreachable(now_ms) {
             None
         } else {
-            limits::ask(&self.policy_cluster, &wants)
+            limits::ask(&self.terms.policy_cluster, &wants)
         };
         let Some(token) = token else {
             return self.go_on(chain, size, None, now_ms);
@@ -223,7 +239,14 @@ impl Governance {
         let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
         let left = left.collect();
         drop(reservations);
-        Ok(Forwarded::new(chain, reserved, flight, left, self.dialect))
+        Ok(Forwarded::new(
+            chain,
+            reserved,
+            flight,
+            left,
+            self.dialect,
+            self.terms.hold_headers,
+        ))
     }
 }
 
@@ -236,12 +259,20 @@ fn clamped(mut chain: Chain, tokens: u64, size: usize) -> Chain {
 }
 
 /// Readies the request for its provider's cluster, and for those that follow if that one fails.
-fn send(chain: &Chain, size: usize) {
+fn send(chain: &Chain, size: usize, hold_headers: bool) {
     let body = &chain.first().body;
     instructions::write(chain, body.as_ref().map_or(size, Vec::len));
-    // From here on headers are changed, which makes Envoy look at the route anew: now it leads somewhere.
     if let Some(body) = body {
         host::replace_buffer(BufferType::HttpRequestBody, size, body);
+    }
+    access_log::forwarded(chain);
+    if !hold_headers {
+        // A filter behind this one makes a header of the first cluster.
+        host::forget_route();
+        return;
+    }
+    // From here on headers are changed, which makes Envoy look at the route anew: now it leads somewhere.
+    if let Some(body) = body {
         host::set_request_header("content-length", body.len().to_string().as_bytes());
     }
     // Usage is read from the answer. Should it come compressed all the same, Envoy decompresses it.
@@ -258,7 +289,6 @@ fn send(chain: &Chain, size: usize) {
         let timeout_ms = timeout_ms.to_string();
         host::set_request_header(PER_TRY_TIMEOUT, timeout_ms.as_bytes());
     }
-    access_log::forwarded(chain);
 }
 
 impl Context for Governance {
@@ -315,7 +345,14 @@ impl HttpContext for Governance {
             host::remove_request_header(name);
         }
         self.state = State::AwaitingBody(admission.with_fields(fields), now_ms);
-        Action::Pause
+        if self.terms.hold_headers {
+            return Action::Pause;
+        }
+        // They are out of reach after this. They name no cluster yet, so they find no route should nobody
+        // hold them; who does, counts the body.
+        host::remove_request_header("accept-encoding");
+        host::remove_request_header("content-length");
+        Action::Continue
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {

@@ -115,6 +115,11 @@ pub(crate) fn remove_request_header(name: &str) {
     checked("remove_request_header", result);
 }
 
+/// Has Envoy look for the request's route anew.
+pub(crate) fn forget_route() {
+    checked("clear_route_cache", abi::call_foreign("clear_route_cache"));
+}
+
 pub(crate) fn response_header(name: &str) -> Option<Vec<u8>> {
     let result = abi::header_value(MapType::HttpResponseHeaders, name);
     found("get_response_header", result)

@@ -10,7 +10,7 @@ use reeve_policy::lease::Want;
 
 use crate::attempt::Attempt;
 use crate::config::Config;
-use crate::governance::Governance;
+use crate::governance::{Governance, Terms};
 use crate::sync::Sync;
 use crate::{flights, host, limits, shared, slots};
 
@@ -50,6 +50,18 @@ impl Root {
             asked: HashMap::new(),
             recalls: 0,
         }
+    }
+
+    fn terms(&self) -> Terms {
+        self.sync.as_ref().map_or_else(
+            // Not configured: no control plane, and none that could be heard.
+            || Terms {
+                policy_cluster: Rc::default(),
+                max_silence_ms: 0,
+                hold_headers: true,
+            },
+            Sync::terms,
+        )
     }
 
     /// Gives back leases that are not needed, and says and asks what there is to say and ask.
@@ -115,8 +127,8 @@ impl RootContext for Root {
         if role == Role::Attempt {
             return true;
         }
-        let node_id = host::property(&["xds", "node", "id"]);
-        let config = match Config::parse(&host::plugin_configuration(size), node_id) {
+        let own_id = || host::property(&["xds", "node", "id"]);
+        let config = match Config::parse(&host::plugin_configuration(size), own_id) {
             Ok(config) => config,
             Err(error) => {
                 host::error(&error);
@@ -150,16 +162,7 @@ impl RootContext for Root {
             Some(Role::Attempt) => Some(Box::new(Attempt::default())),
             // Without a role nothing was configured; judging is the safe thing to do.
             Some(Role::Governance | Role::Sync) | None => {
-                // Not configured: no control plane, and none that could be heard.
-                let (cluster, max_silence_ms) = self.sync.as_ref().map_or_else(
-                    || (Rc::default(), 0),
-                    |sync| (sync.cluster(), sync.max_silence_ms()),
-                );
-                Some(Box::new(Governance::new(
-                    context_id,
-                    cluster,
-                    max_silence_ms,
-                )))
+                Some(Box::new(Governance::new(context_id, self.terms())))
             }
         }
     }

@@ -23,6 +23,7 @@ use reeve_proto::v1::{
 
 use crate::config::Config;
 use crate::flights::{self, Watch};
+use crate::governance::Terms;
 use crate::leadership::Lease;
 use crate::shared::{self, Version};
 use crate::{host, limits, outbox, slots};
@@ -106,9 +107,13 @@ impl Sync {
         Rc::clone(&self.config.policy_cluster)
     }
 
-    /// How long the control plane may be silent, milliseconds.
-    pub(crate) fn max_silence_ms(&self) -> i64 {
-        i64::from(self.config.max_silence_s).saturating_mul(1_000)
+    /// What the configuration says about exchanges.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            policy_cluster: self.cluster(),
+            max_silence_ms: i64::from(self.config.max_silence_s).saturating_mul(1_000),
+            hold_headers: self.config.hold_headers,
+        }
     }
 
     /// Does what is due. `true`: this context has just become the leader.

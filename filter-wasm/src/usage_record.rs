@@ -53,6 +53,7 @@ pub(crate) fn of(
         provider_config_id: id(plan.provider_config_id.as_ref()),
         provider: plan.provider.clone(),
         model: plan.model.clone(),
+        alias: plan.alias.clone().unwrap_or_default(),
         operation: plan.endpoint.operation().to_owned(),
         usage: Some(token_usage(&settlement.usage)),
         cost_nanos: settlement.cost.get(),

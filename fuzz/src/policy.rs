@@ -1,6 +1,7 @@
 //! The policy that requests are judged by: every kind of provider, every way to admit a model, a
 //! limit at every level.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use reeve_policy::access::ModelList;
@@ -81,6 +82,7 @@ impl Policy {
             key_ids: Vec::new(),
             retry_on: RetryOn::ALL,
             per_try_timeout_ms: None,
+            aliases: BTreeMap::new(),
         };
         Self {
             settings: Rc::new(Settings {
@@ -103,7 +105,10 @@ impl Policy {
                 provider_configs,
                 team_id: Some("team-1".into()),
                 customer_id: None,
-                limits: vec![limit("key", Metric::Requests), limit("key", Metric::Cost)],
+                limits: vec![
+                    limit("key-requests", Metric::Requests),
+                    limit("key-cost", Metric::Cost),
+                ],
                 model_limits: ModelLimitsTable::default(),
                 routing_rules: Vec::new(),
             }),

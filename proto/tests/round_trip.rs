@@ -101,9 +101,10 @@ prop_compose! {
         retry_on in proptest::sample::subsequence(RetryClass::ALL.to_vec(), 0..=4),
         per_try_timeout_ms in proptest::option::of(1_u32..),
         key_ids in proptest::collection::vec("[a-z0-9-]{1,8}", 0..3),
+        aliases in prop::collection::btree_map("[a-z]{1,3}", "[a-z]{1,3}", 0..3),
     ) -> Provider {
         let retry_on = retry_on.into_iter().collect();
-        Provider { name, wire_format, cluster, retry_on, per_try_timeout_ms, key_ids }
+        Provider { name, wire_format, cluster, retry_on, per_try_timeout_ms, key_ids, aliases }
     }
 }
 
@@ -340,6 +341,7 @@ fn a_provider_whose_wire_format_is_unknown_is_refused() {
             retry_on: Vec::new(),
             per_try_timeout_ms: None,
             key_ids: Vec::new(),
+            aliases: Vec::new(),
         })
         .map_err(|error| error.to_string())
     };

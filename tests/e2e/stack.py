@@ -200,15 +200,6 @@ class Stack:
         self.envoy.terminate()
         return found
 
-    def inline_routes(self, bootstrap: dict[str, Any]) -> None:
-        """Routes are a file of their own; here they can be edited with the rest."""
-        (routes,) = json.loads((self.data / "envoy" / "routes.json").read_text())["resources"]
-        del routes["@type"]
-        for listener in bootstrap["static_resources"]["listeners"]:
-            manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-            del manager["rds"]
-            manager["route_config"] = routes
-
     def await_policy(self, within: float = 10.0) -> None:
         """The filter has policy: it judges requests instead of refusing them all."""
 

@@ -49,7 +49,7 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
     let mut ready = Vec::new();
     for provider in providers::store::all(tx).await? {
         if provider.is_key_less {
-            ready.push(served(&provider, None, None));
+            ready.push(served(app, &provider, None, None));
         }
         let keys = active.remove(&provider.name).unwrap_or_default();
         for (place, (id, sealed)) in keys.into_iter().enumerate() {
@@ -69,10 +69,10 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
                 })?;
             let key = Key::new(key.expose());
             if is_in_use {
-                ready.push(served(&provider, Some(key.clone()), None));
+                ready.push(served(app, &provider, Some(key.clone()), None));
             }
             if is_bound {
-                ready.push(served(&provider, Some(key), Some(id)));
+                ready.push(served(app, &provider, Some(key), Some(id)));
             }
         }
     }
@@ -80,13 +80,25 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
     Ok(ready)
 }
 
-fn served(provider: &Provider, key: Option<Key>, key_id: Option<String>) -> reeve_xds::Provider {
+fn served(
+    app: &App,
+    provider: &Provider,
+    key: Option<Key>,
+    key_id: Option<String>,
+) -> reeve_xds::Provider {
+    let Config {
+        dev,
+        private_networks,
+        ..
+    } = &app.config;
+    let private = providers::private(*dev, provider.allow_private_network, private_networks);
     let (header, prefix) = provider.base_provider_type.credential_header();
     reeve_xds::Provider {
         name: provider.name.clone(),
         key_id,
         wire_format: wire_format_name(provider.base_provider_type.wire_format()),
         origin: provider.base_url.origin().clone(),
+        egress: private.egress(&provider.base_url),
         base_path: provider.base_url.path().to_owned(),
         credential: key.map(|key| Credential {
             header,

@@ -4,9 +4,22 @@ use serde_json::{Value, json};
 /// text. The filter's own replies, whose response code details begin with `reeve.`, pass through
 /// untouched.
 pub(super) fn config() -> Value {
-    let mappers: Vec<Value> = REPLIES.iter().map(Reply::mapper).collect();
+    let mut refused_address = REFUSED_ADDRESS.mapper();
+    if let Some(mapper) = refused_address.as_object_mut() {
+        // Envoy's 403 would blame the caller.
+        mapper.insert("status_code".to_owned(), json!(503));
+    }
+    let others = REPLIES.iter().map(Reply::mapper);
+    let mappers: Vec<Value> = std::iter::once(refused_address).chain(others).collect();
     json!({"mappers": mappers})
 }
+
+/// Of the filter in `egress.rs`.
+const REFUSED_ADDRESS: Reply = Reply {
+    condition: "response.code_details.startsWith('rbac_access_denied')",
+    r#type: "provider_unavailable",
+    message: "the provider's name leads to an address where no provider may be",
+};
 
 /// One of Envoy's own answers; the first whose condition holds is given.
 struct Reply {

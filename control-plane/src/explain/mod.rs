@@ -153,6 +153,7 @@ pub struct Attempt {
     pub provider_config_id: Option<String>,
     pub provider: String,
     pub model: String,
+    pub alias: Option<String>,
     pub upstream_path: String,
     pub price: Option<Price>,
     pub cost_bound_nanos: i64,
@@ -228,6 +229,7 @@ fn attempt(plan: &Plan) -> Attempt {
         provider_config_id: plan.provider_config_id.clone(),
         provider: plan.provider.clone(),
         model: plan.model.clone(),
+        alias: plan.alias.clone(),
         upstream_path: plan.upstream_path.clone(),
         // What the reservation was made by: the dearest that may be charged.
         price: plan.price.as_ref().map(|pricing| pricing.dearest),

@@ -125,7 +125,10 @@ struct PlanView {
     endpoint: &'static str,
     /// Drawn by weight, where several providers would do: another request may go to another one.
     provider: String,
+    /// As the provider calls it.
     model: String,
+    /// What the caller called it, where that is an alias; else null.
+    alias: Option<String>,
     provider_config_id: Option<String>,
     /// Below the provider's base URL.
     upstream_path: String,
@@ -147,6 +150,8 @@ struct PlanView {
 struct AttemptView {
     provider: String,
     model: String,
+    /// What the model is called where it is asked for by an alias; else null.
+    alias: Option<String>,
     provider_config_id: Option<String>,
     /// Its place among all that were thought of: 0 is the first choice.
     fallback_index: u32,
@@ -397,6 +402,7 @@ fn attempt_view(attempt: &Attempt) -> AttemptView {
     AttemptView {
         provider: attempt.provider.clone(),
         model: attempt.model.clone(),
+        alias: attempt.alias.clone(),
         provider_config_id: attempt.provider_config_id.clone(),
         fallback_index: attempt.fallback_index,
         most_cost: Number::from_display(Nanos::new(attempt.cost_bound_nanos)),
@@ -450,6 +456,7 @@ fn plan_view(plan: Planned) -> Option<PlanView> {
         endpoint: plan.endpoint,
         provider: first.provider,
         model: first.model,
+        alias: first.alias,
         provider_config_id: first.provider_config_id,
         upstream_path: first.upstream_path,
         routing_rule_id: plan.routing_rule_id,

@@ -34,8 +34,6 @@ mod prune;
 mod prune_tests;
 mod release;
 #[cfg(test)]
-mod release_tests;
-#[cfg(test)]
 mod replica_tests;
 mod replicas;
 pub mod routes;

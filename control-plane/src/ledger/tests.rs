@@ -1,119 +1,20 @@
 //! The ledger through its queue, on both databases.
 
+mod released_sessions;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use reeve_policy::lease::{Answer, Ask, standing};
+use reeve_policy::lease::{Ask, standing};
 use reeve_proto::v1::UsageRecord;
 use serde_json::{Value, json};
 
+use super::testing::{BUDGET, Fleet};
 use super::{Joined, Key, Unavailable};
 use crate::app::App;
 use crate::db::testing::on_every_database;
 use crate::testing::{Api, START_MS};
-use crate::usage::Boot;
 use crate::usage::tests::{boot, charge, record};
-
-/// A budget of 16 dollars for each minute.
-const BUDGET: i64 = 16_000_000_000;
-
-pub(super) struct Fleet {
-    pub(super) api: Api,
-    budget: Key,
-}
-
-impl Fleet {
-    pub(super) async fn new(db: crate::db::Db) -> Self {
-        let api = Api::new(db).await;
-        let body = r#"{"name": "t", "budget": {"max_limit": 16, "reset_duration": "1m"}}"#;
-        let team = api.post("/api/governance/teams", body).await;
-        let limit_id = team.ok(201)["team"]["budgets"][0]["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let budget = Key {
-            limit_id,
-            window_start_ms: START_MS,
-        };
-        Self { api, budget }
-    }
-
-    pub(super) fn app(&self) -> &Arc<App> {
-        &self.api.app
-    }
-
-    pub(super) async fn join(&self, node: &str) -> Joined {
-        self.app().ledger.join(boot(node, "b")).await.unwrap()
-    }
-
-    pub(super) async fn ask(&self, session: i64, told: [i64; 2], want: i64) -> Answer {
-        let [lent, returned] = told;
-        let ask = Ask {
-            session,
-            lent,
-            returned,
-            want,
-            waits: true,
-        };
-        let answers = self
-            .app()
-            .ledger
-            .ask(vec![(self.budget.clone(), ask)])
-            .await;
-        answers.unwrap().remove(0).1
-    }
-
-    pub(super) async fn spend(&self, node: &str, sequence: u64, amount: i64) {
-        let record = UsageRecord {
-            charges: vec![charge(&self.budget.limit_id, START_MS, amount)],
-            ..record(sequence)
-        };
-        let posted = self.app().ledger.post(boot(node, "b"), vec![record]).await;
-        assert_eq!(
-            posted.unwrap().acknowledged,
-            i64::try_from(sequence).unwrap()
-        );
-    }
-
-    /// Every movement of the budget: kind, session, amount.
-    async fn transfers(&self) -> Vec<(String, i64, i64)> {
-        let mut tx = self.app().db.begin_read().await.unwrap();
-        tx.query("SELECT kind, session_id, amount FROM transfers WHERE limit_id = $1 ORDER BY id")
-            .bind(self.budget.limit_id.as_str())
-            .fetch_all()
-            .await
-            .unwrap()
-    }
-
-    /// The budget's current window, as the admin API shows it, and what the team's list says of it.
-    pub(super) async fn usage(&self) -> Value {
-        let teams = self.api.get("/api/governance/teams").await;
-        let budget = &teams.ok(200)["teams"][0]["budgets"][0];
-        assert_eq!(budget["current_usage"], budget["usage"]["used"]);
-        budget["usage"].clone()
-    }
-
-    async fn change_schema(&self, statement: &'static str) {
-        let mut tx = self.app().db.begin_write().await.unwrap();
-        tx.query(statement).execute().await.unwrap();
-        tx.commit().await.unwrap();
-    }
-
-    /// What administrators did: kind, amount, who.
-    async fn transfers_by_hand(&self) -> Vec<(String, i64, Option<String>)> {
-        let mut tx = self.app().db.begin_read().await.unwrap();
-        tx.query("SELECT kind, amount, actor FROM transfers WHERE session_id IS NULL ORDER BY id")
-            .fetch_all()
-            .await
-            .unwrap()
-    }
-
-    async fn release(&self, connected: &[&str]) -> Vec<i64> {
-        let connected: Vec<Boot> = connected.iter().map(|node| boot(node, "b")).collect();
-        let before = self.app().clock.now_ms() - super::release::SILENCE_MS;
-        self.app().ledger.release(connected, before).await.unwrap()
-    }
-}
 
 on_every_database! {
     async fn a_session_keeps_its_number_and_its_part_for_as_long_as_its_process_lives(db: Db) {

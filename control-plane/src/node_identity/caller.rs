@@ -4,6 +4,8 @@ use webpki::EndEntityCert;
 
 use super::{Credentials, TRUST_DOMAIN, own_id};
 
+const SPIFFE: &str = "spiffe://";
+
 /// Who may call the gRPC port.
 #[derive(Debug, Clone)]
 pub enum Callers {
@@ -18,8 +20,8 @@ pub enum Callers {
 pub struct Mesh {
     /// Certificates of its authorities, PEM.
     pub trust_bundle: String,
-    /// Its SPIFFE trust domain.
-    pub trust_domain: String,
+    /// The SPIFFE id that Envoys have there, or under which theirs are: `spiffe://cluster.local/ns/envoys`.
+    pub identities: String,
 }
 
 /// Who calls.
@@ -31,7 +33,7 @@ pub enum Caller {
     Certified {
         /// `spiffe://<trust domain>/<path>`.
         id: String,
-        /// The trust domain of a mesh, if it is one of its certificates that are taken.
+        /// [`Mesh::identities`], if a mesh's certificates are taken.
         mesh: Option<String>,
     },
 }
@@ -74,7 +76,7 @@ impl Callers {
         };
         Ok(Caller::Certified {
             id: id.to_owned(),
-            mesh: mesh.as_ref().map(|mesh| mesh.trust_domain.clone()),
+            mesh: mesh.as_ref().map(|mesh| mesh.identities.clone()),
         })
     }
 }
@@ -101,30 +103,55 @@ impl Caller {
         if *id == own_id(node_id) {
             return true;
         }
-        let of_mesh = mesh.as_ref().and_then(|trust_domain| {
-            let path = id
-                .strip_prefix("spiffe://")?
-                .strip_prefix(trust_domain.as_str())?;
-            path.strip_prefix('/')
-        });
-        // Pods of one service account share its identity: they add their own names.
-        of_mesh.is_some_and(|path| {
-            !path.is_empty()
-                && node_id
-                    .strip_prefix(path)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        if !mesh.as_ref().is_some_and(|mesh| is_or_is_under(id, mesh)) {
+            return false;
+        }
+        let path = id.strip_prefix(SPIFFE).and_then(|id| id.split_once('/'));
+        path.is_some_and(|(_, path)| {
+            // Pods of one service account share its identity: they add their own names.
+            is_or_is_under(node_id, path)
+                || namespace_of_istio(node_id).is_some_and(|it| namespace_of(path) == Some(it))
         })
     }
 }
 
+fn is_or_is_under(name: &str, root: &str) -> bool {
+    name.strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The namespace of a Kubernetes service account, `ns/<namespace>/sa/<name>`.
+fn namespace_of(path: &str) -> Option<&str> {
+    let (namespace, account) = path.strip_prefix("ns/")?.split_once('/')?;
+    account.starts_with("sa/").then_some(namespace)
+}
+
+/// The namespace of the pod that Istio has named, `<type>~<address>~<pod>.<namespace>~<DNS domain>`.
+fn namespace_of_istio(node_id: &str) -> Option<&str> {
+    let mut parts = node_id.split('~');
+    let pod = parts.nth(2)?;
+    let (Some(_), None) = (parts.next(), parts.next()) else {
+        return None;
+    };
+    pod.rsplit_once('.').map(|(_, namespace)| namespace)
+}
+
 impl Mesh {
-    /// `Err`: what is wrong with the trust domain.
-    pub fn new(trust_bundle: String, trust_domain: String) -> Result<Self, String> {
-        let fits =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
-        if trust_domain.is_empty() || !trust_domain.bytes().all(fits) {
+    /// `Err`: what is wrong with `identities`.
+    pub fn new(trust_bundle: String, identities: String) -> Result<Self, String> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_segment = |segment: &str| !segment.is_empty() && segment.bytes().all(fits);
+        let id = identities.strip_prefix(SPIFFE).unwrap_or_default();
+        let Some((trust_domain, path)) = id.split_once('/') else {
+            // A whole mesh would be too much: whoever joins is given the provider keys.
             return Err(
-                "has lower-case letters, digits, `-`, `.` and `_`, as in `cluster.local`"
+                "names the Envoys' part of a trust domain, as in `spiffe://cluster.local/ns/reeve-gateway`"
+                    .to_owned(),
+            );
+        };
+        if !is_segment(trust_domain) || !path.split('/').all(is_segment) {
+            return Err(
+                "has letters, digits, `-`, `.` and `_` between its slashes, and none at its end"
                     .to_owned(),
             );
         }
@@ -133,7 +160,7 @@ impl Mesh {
         }
         Ok(Self {
             trust_bundle,
-            trust_domain,
+            identities,
         })
     }
 }

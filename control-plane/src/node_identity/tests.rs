@@ -230,7 +230,7 @@ fn foreign_credentials(node_id: &str) -> Credentials {
 fn certified(id: &str) -> Caller {
     Caller::Certified {
         id: id.into(),
-        mesh: Some("cluster.local".into()),
+        mesh: Some("spiffe://cluster.local/ns/reeve".into()),
     }
 }
 
@@ -242,6 +242,17 @@ fn a_pod_of_a_mesh_speaks_for_its_service_account_and_names_below_it() {
         ("ns/reeve/sa/envoy/pod-1", true),
         ("ns/reeve/sa/envoy2", false),
         ("ns/reeve/sa", false),
+        (
+            "router~10.0.0.7~envoy-7f.reeve~reeve.svc.cluster.local",
+            true,
+        ),
+        (
+            "router~10.0.0.7~envoy-7f.other~reeve.svc.cluster.local",
+            false,
+        ),
+        ("router~10.0.0.7~reeve~reeve.svc.cluster.local", false),
+        ("router~10.0.0.7~envoy-7f.reeve", false),
+        ("router~10.0.0.7~envoy-7f.reeve~x~y", false),
         ("envoy", false),
         ("", false),
     ] {
@@ -250,6 +261,8 @@ fn a_pod_of_a_mesh_speaks_for_its_service_account_and_names_below_it() {
     for id in [
         "spiffe://cluster.local.evil/ns/reeve/sa/envoy",
         "spiffe://other/ns/reeve/sa/envoy",
+        "spiffe://cluster.local/ns/reeve-too/sa/envoy",
+        "spiffe://cluster.local/ns/other/sa/envoy",
         "https://cluster.local/ns/reeve/sa/envoy",
         "spiffe://cluster.local/",
         "spiffe://reeve.internal/node/ns/reeve/sa/envoy2",
@@ -259,18 +272,23 @@ fn a_pod_of_a_mesh_speaks_for_its_service_account_and_names_below_it() {
 }
 
 #[test]
-fn a_trust_domain_that_is_ours_or_none_is_refused() {
-    for (domain, fits) in [
-        ("cluster.local", true),
+fn a_meshs_identities_are_a_part_of_a_trust_domain_that_is_not_ours() {
+    for (identities, fits) in [
+        ("spiffe://cluster.local/ns/reeve-gateway", true),
+        ("spiffe://cluster.local/ns/reeve-gateway/sa/envoy", true),
+        ("spiffe://cluster.local", false),
+        ("spiffe://cluster.local/", false),
+        ("spiffe://cluster.local/ns/", false),
+        ("spiffe:///ns", false),
+        ("cluster.local/ns/reeve-gateway", false),
         ("", false),
-        ("Cluster.Local", false),
-        ("a/b", false),
-        (TRUST_DOMAIN, false),
+        ("spiffe://a b/ns", false),
+        ("spiffe://reeve.internal/node", false),
     ] {
         assert_eq!(
-            Mesh::new(String::new(), domain.into()).is_ok(),
+            Mesh::new(String::new(), identities.into()).is_ok(),
             fits,
-            "{domain}"
+            "{identities}"
         );
     }
 }

@@ -71,6 +71,7 @@ fn provider((provider, active_keys): &(Provider, Vec<String>)) -> view::Provider
         cluster: reeve_xds::cluster_name(&provider.name),
         retry_on: provider.retry_on,
         per_try_timeout_ms: provider.per_try_timeout_ms,
+        aliases: provider.aliases.0.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use reeve_proto::v1::control_message::Kind as Down;
 
 use super::entries::Position;
-use super::testing::{Filter, Plane};
+use super::testing::{Filter, Plane, keys};
 use crate::db::testing::on_every_database;
 use crate::testing::{Api, START_MS};
 
@@ -32,7 +32,9 @@ on_every_database! {
         let (id, budget) = team(&plane.api).await;
         let mut filter = Filter::connect(&plane, "b1", Position::default()).await;
         filter.welcome().await;
-        filter.update().await;
+        // It may not be published yet, and nobody was lent of a limit that nobody knows.
+        let entry = format!("owner/team/{id}");
+        while !keys(&filter.update().await).contains(&entry.as_str()) {}
         let path = format!("/api/governance/teams/{id}");
         let replica = Api::new(db.clone()).await;
         for (api, dollars) in [(&plane.api, 10), (&replica, 5)] {

@@ -142,19 +142,22 @@ impl Filter {
 
     /// What comes next, heartbeats left out.
     pub(super) async fn hear(&mut self) -> Result<Down, Status> {
-        loop {
-            let message = tokio::time::timeout(PATIENCE, self.down.message())
-                .await
-                .unwrap();
-            match message?
-                .expect("the stream ended without a status")
-                .kind
-                .unwrap()
-            {
-                Down::Heartbeat(_) => {}
-                kind => return Ok(kind),
+        let next = async {
+            loop {
+                let message = self.down.message().await?;
+                match message
+                    .expect("the stream ended without a status")
+                    .kind
+                    .unwrap()
+                {
+                    Down::Heartbeat(_) => {}
+                    kind => return Ok(kind),
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("nothing but heartbeats came")
     }
 
     pub(super) async fn welcome(&mut self) -> u64 {

@@ -1,16 +1,19 @@
 //! Where a provider is, and whether a gateway should send a key there.
 //!
 //! Envoy connects to what an admin writes here, so a base URL is judged like any address that a
-//! stranger could plant: what is on the gateway's own networks needs a deliberate yes, and what no
-//! provider lives at (link-local addresses with cloud metadata behind them, multicast, ...) is
-//! refused outright. A public name that resolves to a private address is not noticed here.
+//! stranger could plant: what is on the gateway's own networks needs a deliberate yes
+//! ([`super::private_networks`]), and what no provider lives at (link-local addresses with cloud metadata
+//! behind them, multicast, ...) is refused outright. What a name resolves to is judged where it is
+//! resolved, by Envoy before each connection.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use url::{Host, Url};
+use std::net::IpAddr;
 
 use reeve_xds::Origin;
+use url::{Host, Url};
+
+use super::private_networks::Private;
+use super::reach::{self, Reach};
 
 const MAX_LEN: usize = 2_048;
 
@@ -50,22 +53,18 @@ pub enum BaseUrlError {
          provider really is there"
     )]
     Private,
+    #[error(
+        "is on a private network that REEVE_PRIVATE_NETWORKS does not list; whoever runs the control plane \
+         can add it there"
+    )]
+    NotListed,
     #[error("must use `https`: plain `http` would send keys and prompts in the clear")]
     Plaintext,
 }
 
-/// Who can be at an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    Public,
-    /// This machine or the networks around it.
-    Private,
-    Forbidden,
-}
-
 impl BaseUrl {
-    /// Reads a base URL. `allow_private` admits private networks, and `http` on them.
-    pub fn parse(text: &str, allow_private: bool) -> Result<Self, BaseUrlError> {
+    /// Reads a base URL. On private networks it may be `http`.
+    pub fn parse(text: &str, private: Private<'_>) -> Result<Self, BaseUrlError> {
         if text.len() > MAX_LEN {
             return Err(BaseUrlError::TooLong);
         }
@@ -90,17 +89,11 @@ impl BaseUrl {
         }
         let (host, reach) = match url.host() {
             Some(Host::Domain(name)) => {
-                let reach = reach_of_name(name).ok_or(BaseUrlError::BadHost)?;
+                let reach = reach::of_name(name).ok_or(BaseUrlError::BadHost)?;
                 (reeve_xds::Host::Name(name.to_owned()), reach)
             }
-            Some(Host::Ipv4(address)) => (
-                reeve_xds::Host::Address(address.into()),
-                reach_of_v4(address),
-            ),
-            Some(Host::Ipv6(address)) => (
-                reeve_xds::Host::Address(address.into()),
-                reach_of_v6(address),
-            ),
+            Some(Host::Ipv4(address)) => by_address(address.into()),
+            Some(Host::Ipv6(address)) => by_address(address.into()),
             None => return Err(BaseUrlError::BadHost),
         };
         let port = url.port_or_known_default().filter(|port| *port != 0);
@@ -114,14 +107,15 @@ impl BaseUrl {
             return Err(BaseUrlError::BadPath);
         }
         match (reach, tls) {
-            (Reach::Forbidden, _) => Err(BaseUrlError::Forbidden),
-            (Reach::Private, _) if !allow_private => Err(BaseUrlError::Private),
-            (Reach::Public, false) => Err(BaseUrlError::Plaintext),
-            _ => Ok(Self {
-                origin: Origin { tls, host, port },
-                path: path.to_owned(),
-            }),
+            (Reach::Forbidden, _) => return Err(BaseUrlError::Forbidden),
+            (Reach::Private, _) => private.admits(&host)?,
+            (Reach::Public, false) => return Err(BaseUrlError::Plaintext),
+            (Reach::Public, true) => {}
         }
+        Ok(Self {
+            origin: Origin { tls, host, port },
+            path: path.to_owned(),
+        })
     }
 
     /// Scheme, host and port.
@@ -143,109 +137,8 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// By the looks of a name; `None` for one that is no host name.
-fn reach_of_name(name: &str) -> Option<Reach> {
-    const METADATA: &[&str] = &["metadata", "metadata.google.internal", "instance-data"];
-    const LOCAL: &[&str] = &[
-        "localhost",
-        "local",
-        "internal",
-        "intranet",
-        "lan",
-        "home.arpa",
-    ];
-    let label_is_good = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if name.len() > 253 || !name.split('.').all(label_is_good) {
-        return None;
-    }
-    if METADATA.contains(&name) {
-        return Some(Reach::Forbidden);
-    }
-    let under = |suffix: &&str| {
-        name.strip_suffix(*suffix)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    // A name without a dot is resolved by the network's own search list.
-    let private = !name.contains('.') || LOCAL.iter().any(under);
-    Some(if private {
-        Reach::Private
-    } else {
-        Reach::Public
-    })
-}
-
-/// IANA's special-purpose registry for IPv4, as far as it is not global unicast.
-fn reach_of_v4(address: Ipv4Addr) -> Reach {
-    // The metadata service of a cloud that put it into the shared space of RFC 6598.
-    const METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
-    const PRIVATE: &[(Ipv4Addr, u32)] = &[
-        (Ipv4Addr::new(10, 0, 0, 0), 8),
-        (Ipv4Addr::new(100, 64, 0, 0), 10),
-        (Ipv4Addr::new(127, 0, 0, 0), 8),
-        (Ipv4Addr::new(172, 16, 0, 0), 12),
-        (Ipv4Addr::new(192, 168, 0, 0), 16),
-    ];
-    const FORBIDDEN: &[(Ipv4Addr, u32)] = &[
-        (Ipv4Addr::UNSPECIFIED, 8),
-        (Ipv4Addr::new(169, 254, 0, 0), 16),
-        (Ipv4Addr::new(192, 0, 0, 0), 24),
-        (Ipv4Addr::new(192, 0, 2, 0), 24),
-        (Ipv4Addr::new(192, 88, 99, 0), 24),
-        (Ipv4Addr::new(198, 18, 0, 0), 15),
-        (Ipv4Addr::new(198, 51, 100, 0), 24),
-        (Ipv4Addr::new(203, 0, 113, 0), 24),
-        (Ipv4Addr::new(224, 0, 0, 0), 4),
-        (Ipv4Addr::new(240, 0, 0, 0), 4),
-    ];
-    let within = |(network, length): &(Ipv4Addr, u32)| {
-        let shift = 32_u32.saturating_sub(*length);
-        address.to_bits() >> shift == network.to_bits() >> shift
-    };
-    if address == METADATA || FORBIDDEN.iter().any(within) {
-        Reach::Forbidden
-    } else if PRIVATE.iter().any(within) {
-        Reach::Private
-    } else {
-        Reach::Public
-    }
-}
-
-/// The same for IPv6. An address that carries an IPv4 address is judged by that.
-fn reach_of_v6(address: Ipv6Addr) -> Reach {
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    const UNIQUE_LOCAL: (Ipv6Addr, u32) = (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7);
-    const FORBIDDEN: &[(Ipv6Addr, u32)] = &[
-        (Ipv6Addr::UNSPECIFIED, 128),
-        (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
-        (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
-        (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
-        (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
-        (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
-        (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
-        (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-        (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10),
-        (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
-    ];
-    let within = |(network, length): &(Ipv6Addr, u32)| {
-        let shift = 128_u32.saturating_sub(*length);
-        address.to_bits() >> shift == network.to_bits() >> shift
-    };
-    if let IpAddr::V4(carried) = IpAddr::V6(address).to_canonical() {
-        return reach_of_v4(carried);
-    }
-    if address == METADATA || FORBIDDEN.iter().any(within) {
-        Reach::Forbidden
-    } else if address.is_loopback() || within(&UNIQUE_LOCAL) {
-        Reach::Private
-    } else {
-        Reach::Public
-    }
+fn by_address(address: IpAddr) -> (reeve_xds::Host, Reach) {
+    (reeve_xds::Host::Address(address), reach::of(address))
 }
 
 #[cfg(test)]
@@ -253,7 +146,7 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> BaseUrlError {
-        BaseUrl::parse(text, false).expect_err(text)
+        BaseUrl::parse(text, Private::Refused).expect_err(text)
     }
 
     #[test]
@@ -270,7 +163,10 @@ mod tests {
             ("https://8.8.8.8/v1", "https://8.8.8.8/v1"),
             ("https://[2606:4700::1]:8443", "https://[2606:4700::1]:8443"),
         ] {
-            assert_eq!(BaseUrl::parse(text, false).unwrap().to_string(), canonical);
+            assert_eq!(
+                BaseUrl::parse(text, Private::Refused).unwrap().to_string(),
+                canonical
+            );
         }
     }
 
@@ -337,7 +233,7 @@ mod tests {
             "https://[::ffff:10.0.0.1]",
         ] {
             assert_eq!(refused(text), BaseUrlError::Private, "{text}");
-            assert!(BaseUrl::parse(text, true).is_ok(), "{text}");
+            assert!(BaseUrl::parse(text, Private::Any).is_ok(), "{text}");
         }
     }
 
@@ -360,7 +256,7 @@ mod tests {
             "http://198.18.0.1",
         ] {
             assert_eq!(
-                BaseUrl::parse(text, true),
+                BaseUrl::parse(text, Private::Any),
                 Err(BaseUrlError::Forbidden),
                 "{text}"
             );
@@ -374,7 +270,7 @@ mod tests {
             "https://internal.example.com",
             "https://mylan.de",
         ] {
-            assert!(BaseUrl::parse(text, false).is_ok(), "{text}");
+            assert!(BaseUrl::parse(text, Private::Refused).is_ok(), "{text}");
         }
     }
 }

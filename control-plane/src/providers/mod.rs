@@ -7,13 +7,21 @@
 //! Invariants, kept by [`Change::apply`]:
 //! * the name is unique, never changes, and can stand in front of `/` in `provider/model`;
 //! * a name that is known ([`presets`]) means a provider of that kind;
-//! * the base URL is one that keys may be sent to ([`base_url`]).
+//! * the base URL is one that keys may be sent to ([`base_url`]);
+//! * an alias is a name for a model, and not for itself ([`Aliases`]).
 
+#[cfg(test)]
+mod alias_tests;
+mod aliases;
 mod base_provider_type;
 pub mod base_url;
 pub mod key;
 mod key_routes;
+#[cfg(test)]
+mod network_tests;
 pub mod presets;
+pub mod private_networks;
+pub mod reach;
 pub mod routes;
 mod seed;
 pub mod store;
@@ -24,9 +32,11 @@ use reeve_policy::retry::{RetryClass, RetryOn};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+pub use aliases::Aliases;
 pub use base_provider_type::BaseProviderType;
 pub use base_url::BaseUrl;
 pub use key::{Key, KeyChange};
+pub use private_networks::{Private, PrivateNetworks};
 pub use seed::seed;
 
 use crate::http::field::Field;
@@ -55,6 +65,8 @@ pub struct Provider {
     pub retry_on: RetryOn,
     /// How long the head of its answer may take; `None`: as long as it likes.
     pub per_try_timeout_ms: Option<u32>,
+    /// Names that callers may use for its models.
+    pub aliases: Aliases,
     /// Milliseconds since the Unix epoch.
     pub created_at_ms: i64,
     /// Milliseconds since the Unix epoch.
@@ -85,7 +97,8 @@ pub struct NetworkConfig {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "https://api.openai.com/v1")]
     base_url: Field<String>,
-    /// The provider may be on a private network, and may then use `http`. Default false.
+    /// The provider may be on a private network, and may then use `http`. Default false. The network or
+    /// host must be listed in `REEVE_PRIVATE_NETWORKS` of the control plane's environment.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     allow_private_network: Field<bool>,
@@ -123,6 +136,11 @@ pub struct Change {
     #[serde(default)]
     #[schema(value_type = Option<NetworkConfig>)]
     network_config: Field<NetworkConfig>,
+    /// Names that callers may use for models, each with the provider's own:
+    /// `{"fast": "gpt-4o-mini"}`. A change replaces all of them.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    aliases: Field<Aliases>,
     /// The first keys of a new provider; later ones are made at `/api/providers/{name}/keys`.
     #[serde(default)]
     #[schema(value_type = Option<Vec<KeyChange>>)]
@@ -131,16 +149,18 @@ pub struct Change {
 
 /// What a change depends on besides itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Surroundings {
+pub struct Surroundings<'a> {
     /// `--dev`: private networks need no permission.
     pub dev: bool,
+    /// Those that may be permitted.
+    pub private_networks: &'a PrivateNetworks,
     /// Milliseconds since the Unix epoch.
     pub now_ms: i64,
 }
 
 impl Change {
     /// The new provider, and the keys it starts with.
-    pub fn create(self, around: Surroundings) -> Result<(Provider, Vec<KeyChange>), Invalid> {
+    pub fn create(self, around: Surroundings<'_>) -> Result<(Provider, Vec<KeyChange>), Invalid> {
         let Field::Value(name) = self.name else {
             return Err(Invalid::field("name", "is required"));
         };
@@ -151,12 +171,13 @@ impl Change {
         };
         let kind = given(self.custom_provider_config);
         let network = given(self.network_config);
-        let provider = merged(name, None, kind, network, around)?;
+        let mut provider = merged(name, None, kind, network, around)?;
+        provider.rename_models(self.aliases)?;
         Ok((provider, keys))
     }
 
     /// The provider after the change.
-    pub fn apply(self, provider: Provider, around: Surroundings) -> Result<Provider, Invalid> {
+    pub fn apply(self, provider: Provider, around: Surroundings<'_>) -> Result<Provider, Invalid> {
         if matches!(&self.name, Field::Value(name) if *name != provider.name)
             || self.name == Field::Null
         {
@@ -169,7 +190,24 @@ impl Change {
         }
         let kind = given(self.custom_provider_config);
         let network = given(self.network_config);
-        merged(provider.name.clone(), Some(provider), kind, network, around)
+        let mut provider = merged(provider.name.clone(), Some(provider), kind, network, around)?;
+        provider.rename_models(self.aliases)?;
+        Ok(provider)
+    }
+}
+
+impl Provider {
+    fn rename_models(&mut self, aliases: Field<Aliases>) -> Result<(), Invalid> {
+        let aliases = match aliases {
+            Field::Absent => return Ok(()),
+            Field::Null => Aliases::default(),
+            Field::Value(aliases) => aliases,
+        };
+        aliases
+            .check()
+            .map_err(|error| Invalid::field("aliases", error))?;
+        self.aliases = aliases;
+        Ok(())
     }
 }
 
@@ -186,7 +224,7 @@ fn merged(
     before: Option<Provider>,
     kind: CustomProviderConfig,
     network: NetworkConfig,
-    around: Surroundings,
+    around: Surroundings<'_>,
 ) -> Result<Provider, Invalid> {
     let preset = presets::preset(&name);
 
@@ -236,8 +274,9 @@ fn merged(
             return Err(Invalid::field(field, message));
         }
     };
-    let base_url = BaseUrl::parse(&base_url, around.dev || allow_private_network)
-        .map_err(|error| Invalid::field(field, error))?;
+    let private = private(around.dev, allow_private_network, around.private_networks);
+    let base_url =
+        BaseUrl::parse(&base_url, private).map_err(|error| Invalid::field(field, error))?;
 
     let default = preset.is_some_and(|preset| preset.is_key_less);
     let is_key_less = kind
@@ -263,6 +302,9 @@ fn merged(
         is_key_less,
         retry_on,
         per_try_timeout_ms,
+        aliases: before
+            .as_ref()
+            .map_or_else(Aliases::default, |provider| provider.aliases.clone()),
         created_at_ms: before.map_or(around.now_ms, |provider| provider.created_at_ms),
         updated_at_ms: around.now_ms,
     })
@@ -277,6 +319,15 @@ fn parse_retry_on(words: &[String]) -> Result<RetryOn, Invalid> {
         })
     };
     words.iter().enumerate().map(class).collect()
+}
+
+/// Which private addresses a provider may have.
+pub(crate) const fn private(dev: bool, asked: bool, listed: &PrivateNetworks) -> Private<'_> {
+    match (dev, asked) {
+        (true, _) => Private::Any,
+        (false, true) => Private::Listed(listed),
+        (false, false) => Private::Refused,
+    }
 }
 
 fn check_name(name: &str) -> Result<(), Invalid> {

@@ -114,13 +114,13 @@ const fn self_hosted(name: &'static str, example: &'static str) -> Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::BaseUrl;
+    use crate::providers::{BaseUrl, Private};
 
     #[test]
     fn every_public_address_may_be_sent_keys() {
         for preset in PRESETS {
             if let Address::Public(base_url) = preset.address {
-                let parsed = BaseUrl::parse(base_url, false).unwrap();
+                let parsed = BaseUrl::parse(base_url, Private::Refused).unwrap();
                 assert_eq!(parsed.to_string(), base_url);
             }
         }

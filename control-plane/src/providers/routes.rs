@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::store::{self, Refused};
-use super::{BaseProviderType, Change, Key, Provider, Surroundings, key_routes};
+use super::{Aliases, BaseProviderType, Change, Key, Provider, Surroundings, key_routes};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::db::{self, Tx};
@@ -40,6 +40,9 @@ struct View {
     name: String,
     custom_provider_config: KindView,
     network_config: NetworkView,
+    /// Names that callers may use for models, each with the provider's own.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    aliases: Aliases,
     keys: Vec<KeyView>,
     status: Status,
     #[schema(value_type = String, format = DateTime)]
@@ -286,9 +289,10 @@ pub(super) async fn find(tx: &mut Tx, name: &str) -> Result<Provider, Error> {
     })
 }
 
-fn surroundings(app: &App) -> Surroundings {
+fn surroundings(app: &App) -> Surroundings<'_> {
     Surroundings {
         dev: app.config.dev,
+        private_networks: &app.config.private_networks,
         now_ms: app.clock.now_ms(),
     }
 }
@@ -320,6 +324,7 @@ async fn view(tx: &mut Tx, provider: Provider) -> Result<View, db::Error> {
                 .collect(),
             per_try_timeout_ms: provider.per_try_timeout_ms,
         },
+        aliases: provider.aliases,
         name: provider.name,
         keys: keys.into_iter().map(KeyView::from).collect(),
         status: if is_ready {

@@ -1,8 +1,9 @@
-use super::base_url::BaseUrl;
-use super::presets::{Address, PRESETS, Preset};
-use super::{Key, Provider, key, store};
 use reeve_policy::retry::RetryOn;
 
+use super::base_url::BaseUrl;
+use super::presets::{Address, PRESETS, Preset};
+use super::private_networks::Private;
+use super::{Aliases, Key, Provider, key, store};
 use crate::app::App;
 use crate::error::Error;
 use crate::policy_changes::{self, Kind};
@@ -34,6 +35,7 @@ pub async fn seed(app: &App) -> Result<(), Error> {
             is_key_less: false,
             retry_on: RetryOn::default(),
             per_try_timeout_ms: None,
+            aliases: Aliases::default(),
             created_at_ms: ids.now_ms(),
             updated_at_ms: ids.now_ms(),
         };
@@ -83,6 +85,6 @@ fn origin(app: &App, preset: &Preset, demo_path: &str) -> Result<(BaseUrl, Secre
             Secret::new("demo"),
         ),
     };
-    let base_url = BaseUrl::parse(&base_url, true).map_err(Error::internal)?;
+    let base_url = BaseUrl::parse(&base_url, Private::Any).map_err(Error::internal)?;
     Ok((base_url, value))
 }

@@ -2,7 +2,7 @@
 
 use reeve_policy::retry::{RetryClass, RetryOn};
 
-use super::{BaseProviderType, BaseUrl, Key, Provider};
+use super::{Aliases, BaseProviderType, BaseUrl, Key, Private, Provider};
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
 
@@ -36,6 +36,7 @@ struct ProviderRow {
     is_key_less: bool,
     retry_on: String,
     per_try_timeout_ms: Option<i64>,
+    aliases: String,
     created_at: i64,
     updated_at: i64,
 }
@@ -112,8 +113,9 @@ pub async fn page(tx: &mut Tx, request: &PageRequest) -> Result<Page<Provider>, 
 pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
     tx.query(
         "INSERT INTO providers (name, base_provider_type, base_url, allow_private_network,
-                                is_key_less, retry_on, per_try_timeout_ms, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                                is_key_less, retry_on, per_try_timeout_ms, created_at, updated_at,
+                                aliases)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(provider.name.as_str())
     .bind(provider.base_provider_type.as_str())
@@ -124,6 +126,7 @@ pub async fn insert(tx: &mut Tx, provider: &Provider) -> Result<(), Refused> {
     .bind(provider.per_try_timeout_ms.map(i64::from))
     .bind(provider.created_at_ms)
     .bind(provider.updated_at_ms)
+    .bind(as_json(&provider.aliases))
     .execute()
     .await?;
     Ok(())
@@ -134,7 +137,7 @@ pub async fn update(tx: &mut Tx, provider: &Provider) -> Result<(), db::Error> {
     tx.query(
         "UPDATE providers SET base_provider_type = $2, base_url = $3, allow_private_network = $4,
                               is_key_less = $5, retry_on = $6, per_try_timeout_ms = $7,
-                              updated_at = $8
+                              updated_at = $8, aliases = $9
          WHERE name = $1",
     )
     .bind(provider.name.as_str())
@@ -145,6 +148,7 @@ pub async fn update(tx: &mut Tx, provider: &Provider) -> Result<(), db::Error> {
     .bind(retry_words(provider.retry_on))
     .bind(provider.per_try_timeout_ms.map(i64::from))
     .bind(provider.updated_at_ms)
+    .bind(as_json(&provider.aliases))
     .execute()
     .await?;
     Ok(())
@@ -260,6 +264,10 @@ fn retry_words(retry_on: RetryOn) -> String {
     words.join(" ")
 }
 
+fn as_json(aliases: &Aliases) -> String {
+    serde_json::json!(aliases).to_string()
+}
+
 impl TryFrom<ProviderRow> for Provider {
     type Error = db::Error;
 
@@ -268,7 +276,7 @@ impl TryFrom<ProviderRow> for Provider {
         let base_provider_type = BaseProviderType::parse(&kind)
             .ok_or_else(|| db::Error::corrupt("providers.base_provider_type", &kind))?;
         // Whether it may be private was judged when it was stored.
-        let base_url = BaseUrl::parse(&row.base_url, true)
+        let base_url = BaseUrl::parse(&row.base_url, Private::Any)
             .map_err(|error| db::Error::corrupt("providers.base_url", error))?;
         let class = |word: &str| {
             RetryClass::parse(word).ok_or_else(|| db::Error::corrupt("providers.retry_on", word))
@@ -278,6 +286,8 @@ impl TryFrom<ProviderRow> for Provider {
         let per_try_timeout_ms = row.per_try_timeout_ms.map(u32::try_from).transpose();
         let per_try_timeout_ms = per_try_timeout_ms
             .map_err(|error| db::Error::corrupt("providers.per_try_timeout_ms", error))?;
+        let aliases = serde_json::from_str(&row.aliases)
+            .map_err(|error| db::Error::corrupt("providers.aliases", error))?;
         Ok(Self {
             retry_on,
             per_try_timeout_ms,
@@ -286,6 +296,7 @@ impl TryFrom<ProviderRow> for Provider {
             base_url,
             allow_private_network: row.allow_private_network,
             is_key_less: row.is_key_less,
+            aliases,
             created_at_ms: row.created_at,
             updated_at_ms: row.updated_at,
         })

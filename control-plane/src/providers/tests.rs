@@ -13,12 +13,13 @@ use crate::policy_changes::{self, Kind};
 use crate::secrets::{SealingKey, Secret};
 use crate::testing::{Answer, Api, configure_providers, request};
 
-const PROVIDERS: &str = "/api/providers";
+pub(super) const PROVIDERS: &str = "/api/providers";
 const VALUE: &str = "sk-planted-0123456789";
-const OPENAI: &str = r#"{"name": "openai", "keys": [{"value": "sk-planted-0123456789"}]}"#;
+pub(super) const OPENAI: &str =
+    r#"{"name": "openai", "keys": [{"value": "sk-planted-0123456789"}]}"#;
 
 /// What Envoy is configured with.
-async fn input(api: &Api) -> Input {
+pub(super) async fn input(api: &Api) -> Input {
     let mut tx = api.app.db.begin_read().await.unwrap();
     ads::load::input(&mut tx, &api.app).await.unwrap()
 }
@@ -50,7 +51,7 @@ fn key_path(key: &Value) -> String {
 }
 
 /// A request as `--dev` wants it: to a loopback name.
-async fn send_locally(api: &Api, method: Method, body: Option<&str>) -> Answer {
+pub(super) async fn send_locally(api: &Api, method: Method, body: Option<&str>) -> Answer {
     let mut request = request(method, PROVIDERS, body);
     request
         .headers_mut()
@@ -271,6 +272,11 @@ on_every_database! {
                 "network_config.base_url",
             ),
             (r#"{"name": "openai", "network_config": {"proxy": "x"}}"#, "network_config.proxy"),
+            (r#"{"name": "openai", "aliases": {"fast": "fast"}}"#, "aliases"),
+            (r#"{"name": "openai", "aliases": {"fa st": "gpt-4o"}}"#, "aliases"),
+            (r#"{"name": "openai", "aliases": {"fast": ""}}"#, "aliases"),
+            (r#"{"name": "openai", "aliases": {"fast": null}}"#, "aliases.fast"),
+            (r#"{"name": "openai", "aliases": {"a": "gpt-4o", "a": "o3"}}"#, "aliases.a"),
             (r#"{"name": "openai", "keys": [{"value": "k"}, {}]}"#, "keys[1].value"),
             (r#"{"name": "openai", "keys": [{"value": ""}]}"#, "keys[0].value"),
             (r#"{"name": "openai", "keys": [{"value": "a b"}]}"#, "keys[0].value"),
@@ -357,7 +363,10 @@ on_every_database! {
     }
 
     async fn a_server_of_ones_own_asks_for_no_key_unless_it_is_said_to(db: Db) {
-        let api = Api::new(db).await;
+        let api = Api::with_config(db, |config| {
+            config.private_networks = "10.0.0.7".parse().unwrap();
+        })
+        .await;
         for (kind, status) in [("{}", "ready"), (r#"{"is_key_less": false}"#, "no_active_key")] {
             let body = format!(
                 r#"{{"name": "ollama", "custom_provider_config": {kind}, "network_config":
@@ -385,20 +394,6 @@ on_every_database! {
         assert_eq!(answer.ok(201)["provider"]["name"], "anthropic");
         let both = r#"{"provider": "openai", "name": "openai"}"#;
         api.post(PROVIDERS, both).await.problem(400);
-    }
-
-    async fn a_provider_on_a_private_network_needs_permission_or_dev(db: Db) {
-        let body = r#"{"name": "vllm", "network_config": {"base_url": "http://10.0.0.7:8000/v1"},
-            "custom_provider_config": {"base_provider_type": "openai", "is_key_less": true}}"#;
-        let api = Api::with_config(db, |config| config.dev = true).await;
-        send_locally(&api, Method::POST, Some(body)).await.ok(201);
-        let strict = Api::new(api.app.db.clone()).await;
-        let change = r#"{"network_config": {"base_url": "http://10.0.0.8:8000/v1"}}"#;
-        let path = "/api/providers/vllm";
-        assert_eq!(strict.put(path, change).await.problem(400), "network_config.base_url");
-        let change = r#"{"network_config": {"base_url": "http://10.0.0.8:8000/v1",
-            "allow_private_network": true}}"#;
-        strict.put(path, change).await.ok(200);
     }
 
     async fn a_provider_that_virtual_keys_use_cannot_be_deleted(db: Db) {

@@ -56,6 +56,8 @@ pub struct Record {
     pub attempts: i64,
     /// Place of the provider among all that were thought of.
     pub fallback_index: i64,
+    /// What the caller called the model.
+    pub alias: Option<String>,
 }
 
 /// A record that breaks a rule.
@@ -206,6 +208,7 @@ fn read(message: &v1::UsageRecord, sequence: i64) -> Result<Record, Broken> {
         // A filter of an older release says nothing of it, and makes one.
         attempts: i64::from(message.attempts.max(1)),
         fallback_index: i64::from(message.fallback_index),
+        alias: optional("alias", &message.alias)?,
     })
 }
 

@@ -40,6 +40,7 @@ pub struct StoredRecord {
     pub service_tier: Option<String>,
     pub attempts: i64,
     pub fallback_index: i64,
+    pub alias: Option<String>,
 }
 
 /// A record that was rejected, without its bytes.

@@ -108,7 +108,10 @@ struct RecordView {
     customer_id: Option<String>,
     provider_config_id: Option<String>,
     provider: String,
+    /// The provider's own name for it, by which it is priced.
     model: String,
+    /// What the caller called it, where that is an alias; else null.
+    alias: Option<String>,
     /// Name of the operation in OpenTelemetry's GenAI conventions.
     operation: String,
     usage: TokensView,
@@ -277,6 +280,7 @@ impl From<StoredRecord> for RecordView {
             provider_config_id: record.provider_config_id,
             provider: record.provider,
             model: record.model,
+            alias: record.alias,
             operation: record.operation,
             usage: record.tokens.into(),
             cost: dollars(record.cost_nanos),

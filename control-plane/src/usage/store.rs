@@ -11,8 +11,8 @@ static INSERT_RECORDS: Values = Values::new(
          output_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens,
          image_input_tokens, image_output_tokens,
          cost_nanos, estimated, status, streamed, outcome,
-         price_version, service_tier, attempts, fallback_index)",
-    32,
+         price_version, service_tier, attempts, fallback_index, alias)",
+    33,
     "",
 );
 
@@ -76,7 +76,8 @@ async fn insert_records(tx: &mut Tx, boot: &Boot, records: &[Record]) -> Result<
                 .bind(record.price_version)
                 .bind(record.service_tier.as_deref())
                 .bind(record.attempts)
-                .bind(record.fallback_index);
+                .bind(record.fallback_index)
+                .bind(record.alias.as_deref());
         }
         insert.execute().await?;
     }

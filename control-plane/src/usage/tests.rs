@@ -41,6 +41,7 @@ pub(crate) fn record(sequence: u64) -> v1::UsageRecord {
         service_tier: "flex".into(),
         attempts: 2,
         fallback_index: 1,
+        alias: "fast".into(),
         ..v1::UsageRecord::default()
     }
 }
@@ -299,7 +300,7 @@ on_every_database! {
                 "finished_at": "2026-01-01T00:00:00.250Z",
                 "virtual_key_id": "vk-1", "team_id": "team-1", "customer_id": null,
                 "provider_config_id": "pc-1", "provider": "openai", "model": "gpt-4o",
-                "operation": "chat",
+                "alias": "fast", "operation": "chat",
                 "usage": {
                     "input_tokens": 100, "cache_read_tokens": 5, "cache_write_5m_tokens": null,
                     "cache_write_1h_tokens": null, "output_tokens": 20, "reasoning_tokens": 3,

@@ -360,6 +360,7 @@ impl Policy {
             key_ids: Vec::new(),
             retry_on: RetryOn::ALL,
             per_try_timeout_ms: None,
+            aliases: std::collections::BTreeMap::new(),
         };
         let limits = |of: &str| {
             let limit = |metric| Limit {

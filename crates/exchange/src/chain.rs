@@ -141,6 +141,15 @@ impl Chain {
         self.first
     }
 
+    /// The chain without the attempts after the first, where nobody could make them.
+    #[must_use]
+    pub fn first_only(self) -> Self {
+        Self {
+            others: Vec::new(),
+            ..self
+        }
+    }
+
     /// All attempts, in order.
     pub fn attempts(&self) -> impl Iterator<Item = &Plan> {
         std::iter::once(&self.first).chain(&self.others)
@@ -244,13 +253,7 @@ impl Chain {
         let mut of_first = self.first.reservations.iter();
         let index = of_first.position(|of| of.is_of_same_limit(short));
         match index.and_then(|index| self.first.clamp_to(index, exceeded)) {
-            Some(tokens) => {
-                let only = Self {
-                    others: Vec::new(),
-                    ..self
-                };
-                Shortened::Clamp(only, tokens)
-            }
+            Some(tokens) => Shortened::Clamp(self.first_only(), tokens),
             None => Shortened::Refuse(denial.unwrap_or_else(|| short.denial(exceeded))),
         }
     }

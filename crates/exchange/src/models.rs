@@ -124,15 +124,25 @@ impl<'a> Question<'a> {
             let names = config.allowed_models.exact_names();
             names.filter(|name| !listed.iter().any(|known| known == name))
         });
-        let admitted = |name: &str, in_catalogue: bool| {
+        let written = written.filter(|name| !provider.aliases.contains_key(*name));
+        let aliases = provider.aliases.keys();
+        let aliases = aliases.filter(|alias| !listed.iter().any(|known| known == *alias));
+        let admitted = |name: &str, is_listed: bool| {
             config.is_none_or(|config| {
                 let (allowed, blocked) = (&config.allowed_models, &config.blacklisted_models);
-                access::admits(allowed, blocked, name, in_catalogue)
+                let own = provider.own_name(name);
+                let in_catalogue = if own == name {
+                    is_listed
+                } else {
+                    listed.iter().any(|known| known == own)
+                };
+                access::admits(allowed, blocked, [name, own], in_catalogue)
             })
         };
         let known = listed.iter().map(|name| (name.as_str(), true));
-        for (name, in_catalogue) in known.chain(written.map(|name| (name, false))) {
-            if admitted(name, in_catalogue) {
+        let others = aliases.map(String::as_str).chain(written);
+        for (name, is_listed) in known.chain(others.map(|name| (name, false))) {
+            if admitted(name, is_listed) {
                 models.push(Usable {
                     id: self.id(provider, name),
                     provider: &provider.name,

@@ -47,7 +47,7 @@ pub struct Plan {
     pub provider: String,
     /// Its Envoy cluster.
     pub cluster: String,
-    /// The model, without the provider's name.
+    /// The model, as the provider calls it.
     pub model: String,
     /// Its place among all that were thought of: 0 is the first choice.
     pub fallback_index: u32,
@@ -55,6 +55,8 @@ pub struct Plan {
     pub retry_on: RetryOn,
     /// How long the head of the answer may take, milliseconds; `None`: as long as it likes.
     pub per_try_timeout_ms: Option<u32>,
+    /// What the caller called it, where that is an alias.
+    pub alias: Option<String>,
     /// Path and query below the provider's base URL.
     pub upstream_path: String,
     /// What it costs; `None`: nothing, because the API is free or the caller is anonymous.
@@ -311,6 +313,7 @@ impl Judging<'_> {
             provider: provider.name.clone(),
             cluster,
             model: route.model.to_owned(),
+            alias: route.alias.map(str::to_owned),
             fallback_index,
             retry_on: provider.retry_on,
             per_try_timeout_ms: provider.per_try_timeout_ms,

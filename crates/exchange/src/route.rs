@@ -8,6 +8,8 @@
 //!   which they are configured: a key with one provider needs no weight.
 //! * Fallbacks that a routing rule or the caller names come instead of those others, each judged like a
 //!   request for it.
+//! * A provider may have aliases for its models. A key is judged by both names, the alias and the provider's
+//!   own; prices, limits of models and the request go by the provider's own.
 
 use reeve_llm::{Endpoint, WireFormat, split_model};
 use reeve_policy::access;
@@ -26,8 +28,22 @@ pub struct Route<'a> {
     pub provider: &'a Provider,
     /// The key's config for it; `None` for an anonymous request or `allow_all_providers`.
     pub config: Option<&'a ProviderConfig>,
-    /// The model, without the provider's name.
+    /// The model, as the provider calls it.
     pub model: &'a str,
+    /// What the caller called it, where that is an alias.
+    pub alias: Option<&'a str>,
+}
+
+impl<'a> Route<'a> {
+    fn new(provider: &'a Provider, config: Option<&'a ProviderConfig>, asked: &'a str) -> Self {
+        let model = provider.own_name(asked);
+        Self {
+            provider,
+            config,
+            model,
+            alias: (model != asked).then_some(asked),
+        }
+    }
 }
 
 /// Everything that a choice of provider looks at.
@@ -201,11 +217,7 @@ fn usable<'a>(
     if provider.cluster_for(config).is_none() {
         return Err(no_key(provider));
     }
-    Ok(Route {
-        provider,
-        config,
-        model,
-    })
+    Ok(Route::new(provider, config, model))
 }
 
 fn to_any<'a>(question: Question<'a>, model: &'a str) -> Found<'a> {
@@ -258,13 +270,16 @@ fn candidates<'a>(question: Question<'a>, model: &'a str, found: &mut Found<'a>)
             }
         }
     }
-    // Without a config of its own a provider is asked for what the catalogue lists.
+    // Without a config of its own a provider is asked for its aliases and for what the catalogue lists.
     let is_open = |name: &str| match question.key {
         None => true,
         Some(key) => key.allow_all_providers && key.provider_config(name).is_none(),
     };
+    let is_listed = |provider: &Provider| {
+        provider.aliases.contains_key(model) || question.view.model(&provider.name, model).is_some()
+    };
     for provider in &settings.providers {
-        if is_open(&provider.name) && question.view.model(&provider.name, model).is_some() {
+        if is_open(&provider.name) && is_listed(provider) {
             consider(provider, None);
         }
     }
@@ -313,11 +328,12 @@ fn admits(
 ) -> bool {
     // Without a config of its own (anonymous, or `allow_all_providers`) a provider is open.
     config.is_none_or(|config| {
+        let own = provider.own_name(model);
         access::admits(
             &config.allowed_models,
             &config.blacklisted_models,
-            model,
-            view.model(&provider.name, model).is_some(),
+            [model, own],
+            view.model(&provider.name, own).is_some(),
         )
     })
 }

@@ -1,6 +1,6 @@
 //! A policy in memory, for the stories that the tests of this crate tell.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use reeve_policy::access::ModelList;
@@ -48,6 +48,7 @@ impl Policy {
             key_ids: Vec::new(),
             retry_on: RetryOn::ALL,
             per_try_timeout_ms: None,
+            aliases: BTreeMap::new(),
         };
         let price = Price {
             cache_read: 1_250_000_000,

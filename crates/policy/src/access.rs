@@ -105,20 +105,22 @@ impl ModelList {
     }
 }
 
-/// May a key with these lists use `model`? `in_catalogue`: the catalogue lists it for the provider.
+/// May a key with these lists use a model? `names` are what the caller and what the provider calls it: either
+/// admits it, either blocks it. `in_catalogue`: the catalogue lists it for the provider.
 pub fn admits(
     allowed: &ModelList,
     blacklisted: &ModelList,
-    model: &str,
+    names: [&str; 2],
     in_catalogue: bool,
 ) -> bool {
-    if blacklisted.names(model) {
+    let named_by = |list: &ModelList| names.iter().any(|name| list.names(name));
+    if named_by(blacklisted) {
         return false;
     }
     if allowed.is_empty() {
         in_catalogue
     } else {
-        allowed.names(model)
+        named_by(allowed)
     }
 }
 
@@ -130,6 +132,28 @@ mod tests {
 
     fn list(entries: &[&str]) -> ModelList {
         ModelList::compile(&owned(entries), "openai").unwrap()
+    }
+
+    fn admits(allowed: &ModelList, blacklisted: &ModelList, model: &str, listed: bool) -> bool {
+        super::admits(allowed, blacklisted, [model, model], listed)
+    }
+
+    #[test]
+    fn an_alias_is_admitted_and_blocked_by_either_of_its_names() {
+        let of_alias = |allowed: &[&str], blacklisted: &[&str]| {
+            super::admits(
+                &list(allowed),
+                &list(blacklisted),
+                ["fast", "gpt-4o-mini"],
+                true,
+            )
+        };
+        assert!(of_alias(&["fast"], &[]));
+        assert!(of_alias(&["gpt-4o-mini"], &[]));
+        assert!(of_alias(&[], &[]));
+        assert!(!of_alias(&["gpt-4o"], &[]));
+        assert!(!of_alias(&["*"], &["fast"]));
+        assert!(!of_alias(&["fast"], &["regex:gpt-4o.*"]));
     }
 
     fn owned(entries: &[&str]) -> Vec<String> {

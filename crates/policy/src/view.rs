@@ -1,6 +1,7 @@
 //! What a decision may look up.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::limit::Limit;
@@ -78,6 +79,8 @@ pub struct Provider {
     pub retry_on: RetryOn,
     /// How long the head of its answer may take, milliseconds; `None`: as long as it likes.
     pub per_try_timeout_ms: Option<u32>,
+    /// What callers may call its models, and what it calls them.
+    pub aliases: BTreeMap<String, String>,
 }
 
 impl Provider {
@@ -89,6 +92,11 @@ impl Provider {
         };
         let id = self.key_ids.iter().find(|id| bound.contains(id))?;
         Some(Cow::Owned(format!("{}__{id}", self.cluster)))
+    }
+
+    /// What it calls a model that callers call so.
+    pub fn own_name<'a>(&'a self, model: &'a str) -> &'a str {
+        self.aliases.get(model).map_or(model, String::as_str)
     }
 }
 

@@ -45,7 +45,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Any, Struct, Value};
 
 use crate::message::{any, extension, from_ads, number, seconds};
-use crate::{ATTEMPT, Credential, Gateway, Host, Origin, Provider, plugin, secret};
+use crate::{ATTEMPT, Credential, Gateway, Host, Origin, Provider, egress, plugin, secret};
 
 /// Key of a cluster's protocol options.
 pub(crate) const HTTP_PROTOCOL_OPTIONS: &str =
@@ -180,7 +180,13 @@ fn noticed_only() -> OutlierDetection {
 
 fn protocol_options(gateway: &Gateway, provider: &Provider) -> HttpProtocolOptions {
     let attempt = any(plugin::wasm(&gateway.filter, ATTEMPT));
-    let mut filters = vec![filter("reeve.attempt", attempt)];
+    let egress = provider
+        .egress
+        .as_ref()
+        .map(|egress| any(egress::rbac(egress)));
+    let egress = egress.map(|rbac| filter("envoy.filters.http.upstream_rbac", rbac));
+    let mut filters: Vec<HttpFilter> = egress.into_iter().collect();
+    filters.push(filter("reeve.attempt", attempt));
     if let Some(credential) = &provider.credential {
         filters.push(credential_injector(provider, credential));
     }

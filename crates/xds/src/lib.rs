@@ -19,6 +19,7 @@
 //! sent to; a request that the governance filter has not judged reaches no provider.
 
 mod cluster;
+mod egress;
 mod message;
 mod plugin;
 mod resource_type;
@@ -88,10 +89,23 @@ pub struct Provider {
     pub wire_format: &'static str,
     /// Where it is.
     pub origin: Origin,
+    /// Where its name must not lead to; `None` for one with an address.
+    pub egress: Option<Egress>,
     /// Path in front of every request path, without trailing slash; empty: none.
     pub base_path: String,
     /// How requests authenticate; none for a provider that asks for no key.
     pub credential: Option<Credential>,
+}
+
+/// Where Envoy must not connect to for a provider: networks, as an address and how many of its bits count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Egress {
+    /// Never.
+    pub forbidden: Vec<(std::net::IpAddr, u8)>,
+    /// Not, but for what is exempt.
+    pub private: Vec<(std::net::IpAddr, u8)>,
+    /// See [`Self::private`].
+    pub exempt: Vec<(std::net::IpAddr, u8)>,
 }
 
 /// Where a provider is.

@@ -48,13 +48,14 @@ const CALLERS_PRIVATE_HEADERS: &[&str] = &[
 ];
 
 /// What the caller does not learn: whose account pays and how much of its limits is left (the filter
-/// tells what is left of the key's own). Nor does it get the provider's cookies, or is it sent to the
-/// provider's own address for the next request.
+/// tells what is left of the key's own). Nor does it get the provider's cookies, or is it sent elsewhere: by
+/// a redirect now (SDKs follow those, with the virtual key) or by `alt-svc` for the next request.
 const PROVIDERS_PRIVATE_HEADERS: &[&str] = &[
     "openai-organization",
     "openai-project",
     "anthropic-organization-id",
     "set-cookie",
+    "location",
     "alt-svc",
     "x-ratelimit-limit",
     "x-ratelimit-remaining",

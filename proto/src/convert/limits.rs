@@ -1,4 +1,4 @@
-//! Limits, and what was added to them.
+//! Limits, and what raises them.
 
 use reeve_policy::calendar::{Alignment, Boundaries, Calendar};
 use reeve_policy::limit::{Limit, Metric, Override};

@@ -142,7 +142,7 @@ pub struct UsageRecord {
     pub provider_config_id: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub provider: ::prost::alloc::string::String,
-    /// As the caller named it, without the provider prefix.
+    /// As the provider calls it.
     #[prost(string, tag = "10")]
     pub model: ::prost::alloc::string::String,
     /// OpenTelemetry GenAI operation name of the endpoint, e.g. `chat`, `embeddings`.
@@ -180,6 +180,9 @@ pub struct UsageRecord {
     /// Place of the provider among all that were thought of; 0 is the first choice.
     #[prost(uint32, tag = "23")]
     pub fallback_index: u32,
+    /// What the caller called the model; empty: the same.
+    #[prost(string, tag = "24")]
+    pub alias: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {
@@ -394,7 +397,7 @@ pub struct ModelLimits {
     #[prost(message, repeated, tag = "4")]
     pub limits: ::prost::alloc::vec::Vec<Limit>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Provider {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -413,6 +416,17 @@ pub struct Provider {
     /// Its active keys, heaviest first. The cluster of one is `<cluster>__<id>`.
     #[prost(string, repeated, tag = "6")]
     pub key_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "7")]
+    pub aliases: ::prost::alloc::vec::Vec<ModelAlias>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModelAlias {
+    /// What callers may say.
+    #[prost(string, tag = "1")]
+    pub alias: ::prost::alloc::string::String,
+    /// What the provider calls the model.
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VirtualKey {

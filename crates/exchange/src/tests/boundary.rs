@@ -86,7 +86,8 @@ fn no_attempt_leaves_the_keys_boundary_and_each_is_covered() {
                 }
             }
             let count = chain.attempts().count();
-            let index = usize::try_from(random.next()).unwrap() % chain.reservations().len();
+            let places: Vec<usize> = (0..chain.reservations().len()).collect();
+            let index = *random.one_of(&places);
             match chain.shortened(index, FULL) {
                 Shortened::GoOn(rest) => {
                     assert!(rest.attempts().count() < count);

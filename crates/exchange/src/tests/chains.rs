@@ -157,6 +157,57 @@ fn the_callers_fallbacks_come_instead_of_ours() {
 }
 
 #[test]
+fn a_fallback_may_be_an_alias_of_its_provider() {
+    let policy = policy().with_settings(|settings| {
+        for provider in &mut settings.providers {
+            provider.aliases = [("fast".into(), "gpt-4o".into())].into();
+        }
+    });
+    let list = fallbacks(&["azure/fast", "openai/gpt-4o", "openai/gpt-4o-mini"]);
+    let chain = ask(&policy, "openai/fast", &list).unwrap();
+    assert_eq!(
+        names(&chain),
+        [
+            ("openai", "gpt-4o"),
+            ("azure", "gpt-4o"),
+            ("openai", "gpt-4o-mini")
+        ]
+    );
+    let aliases = chain.attempts().map(|plan| plan.alias.as_deref());
+    assert_eq!(
+        aliases.collect::<Vec<_>>(),
+        [Some("fast"), Some("fast"), None]
+    );
+    // The same model by another name is the same.
+    assert_eq!(*reason(&chain, "openai"), Reason::Twice);
+}
+
+#[test]
+fn a_bare_alias_finds_the_provider_that_has_it_without_a_config() {
+    let open = policy().with_settings(|settings| {
+        let mut providers = settings.providers.iter_mut();
+        let elsewhere = providers.find(|provider| provider.name == "elsewhere");
+        elsewhere.unwrap().aliases = [("fast".into(), "gpt-4o".into())].into();
+    });
+    let open = open.with_key(|key| {
+        key.provider_configs.clear();
+        key.allow_all_providers = true;
+    });
+    let chain = ask(&open, "fast", "").unwrap();
+    assert_eq!(names(&chain), [("elsewhere", "gpt-4o")]);
+}
+
+#[test]
+fn the_first_attempt_alone_needs_room_for_itself_only() {
+    let chain = ask(&with_limits(policy()), "gpt-4o", "").unwrap();
+    assert!(amount(&chain, "azure-usd").is_some());
+    let only = chain.first_only();
+    assert_eq!(names(&only), [("openai", "gpt-4o")]);
+    assert_eq!(amount(&only, "azure-usd"), None);
+    assert_eq!(only.retry(), None);
+}
+
+#[test]
 fn a_fallback_that_the_key_may_not_use_is_left_out() {
     let list = fallbacks(&[
         "elsewhere/gpt-4o",

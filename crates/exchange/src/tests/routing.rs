@@ -3,6 +3,10 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use std::collections::BTreeMap;
+
+use reeve_policy::access::ModelList;
+
 use crate::Denial;
 use crate::request::judge_body;
 use crate::testing::{Head, Policy, chat, config, plan};
@@ -76,6 +80,64 @@ fn only_a_configured_providers_name_is_a_prefix() {
             model: "meta-llama/llama-3".into()
         }
     );
+}
+
+/// OpenAI has a `fast` and a `team/smart` model.
+fn with_aliases(allowed: &[&str], blacklisted: &[&str]) -> Policy {
+    let mut policy = Policy::governed().with_key(|key| {
+        let mut config = config("openai", allowed, None);
+        config.blacklisted_models = ModelList::compile(
+            &blacklisted.iter().map(|&it| it.into()).collect::<Vec<_>>(),
+            "",
+        )
+        .unwrap();
+        key.provider_configs = vec![config];
+    });
+    let mut providers = policy.settings.as_mut().unwrap().providers.iter_mut();
+    let openai = providers.find(|provider| provider.name == "openai");
+    openai.unwrap().aliases = BTreeMap::from([
+        ("fast".into(), "gpt-4o-mini".into()),
+        ("team/smart".into(), "gpt-4o".into()),
+    ]);
+    policy
+}
+
+#[test]
+fn an_alias_is_sent_and_priced_as_the_providers_own_model() {
+    let policy = with_aliases(&[], &[]);
+    for asked in ["fast", "openai/fast"] {
+        let plan = chat(&policy, asked).unwrap();
+        assert_eq!(plan.model, "gpt-4o-mini");
+        assert_eq!(plan.alias.as_deref(), Some("fast"));
+        assert!(plan.price.is_some());
+        let body = String::from_utf8(plan.body.unwrap()).unwrap();
+        assert!(body.contains(r#""model":"gpt-4o-mini""#), "{body}");
+    }
+    assert_eq!(chat(&policy, "team/smart").unwrap().model, "gpt-4o");
+    let own = chat(&policy, "gpt-4o-mini").unwrap();
+    assert_eq!((own.model.as_str(), own.alias), ("gpt-4o-mini", None));
+    // One step: an alias of an alias is none.
+    assert_eq!(
+        chat(&policy, "openai/openai/fast").unwrap_err(),
+        blocked_model("openai/fast")
+    );
+}
+
+#[test]
+fn an_alias_is_admitted_by_either_name_and_blocked_by_either() {
+    assert!(chat(&with_aliases(&["fast"], &[]), "fast").is_ok());
+    assert!(chat(&with_aliases(&["gpt-4o-mini"], &[]), "fast").is_ok());
+    // What the alias stands for stays closed under its own name.
+    assert_eq!(
+        chat(&with_aliases(&["fast"], &[]), "gpt-4o-mini").unwrap_err(),
+        blocked_model("gpt-4o-mini")
+    );
+    for blacklisted in ["fast", "gpt-4o-mini"] {
+        assert_eq!(
+            chat(&with_aliases(&["*"], &[blacklisted]), "fast").unwrap_err(),
+            blocked_model("fast")
+        );
+    }
 }
 
 #[test]

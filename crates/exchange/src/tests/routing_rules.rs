@@ -204,6 +204,30 @@ fn without_rules_that_look_at_limits_nobody_asks_how_much_is_used() {
 }
 
 #[test]
+fn a_rules_target_and_fallback_may_be_aliases() {
+    let policy = policy().with_settings(|settings| {
+        for provider in &mut settings.providers {
+            provider.aliases = [("fast".into(), "gpt-4o".into())].into();
+        }
+        let mut rule = rule("r", Condition::Constant(true), Some("azure"), Some("fast"));
+        rule.fallbacks = vec![Destination {
+            provider: Some("openai".into()),
+            model: Some("fast".into()),
+        }];
+        settings.routing_rules = vec![rule];
+    });
+    let chain = chat(&policy).unwrap();
+    let attempts = chain.attempts();
+    let named = attempts.map(|plan| (plan.provider.as_str(), plan.model.as_str()));
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [("azure", "gpt-4o"), ("openai", "gpt-4o")]
+    );
+    let all = |plan: &crate::request::Plan| plan.alias.as_deref() == Some("fast");
+    assert!(chain.attempts().all(all));
+}
+
+#[test]
 fn a_rule_allows_nothing_that_its_key_may_not_have() {
     let always = Condition::Constant(true);
     let to = |provider, model| {

@@ -7,10 +7,16 @@ use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifi
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::transport_socket;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, TypedExtensionConfig, async_data_source};
+use envoy_types::pb::envoy::config::rbac::v3::Permission;
+use envoy_types::pb::envoy::config::rbac::v3::permission::Rule;
+use envoy_types::pb::envoy::config::rbac::v3::principal::Identifier;
+use envoy_types::pb::envoy::config::rbac::v3::rbac::Action;
 use envoy_types::pb::envoy::extensions::filters::http::credential_injector::v3::CredentialInjector;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
 use envoy_types::pb::envoy::extensions::http::injected_credentials::generic::v3::Generic;
+use envoy_types::pb::envoy::extensions::rbac::matchers::upstream_ip_port::v3::UpstreamIpPortMatcher;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
@@ -50,7 +56,7 @@ fn filters(cluster: &Cluster) -> Vec<(String, Any)> {
 }
 
 fn injected(cluster: &Cluster) -> (CredentialInjector, Generic) {
-    let (_, config) = &filters(cluster)[1];
+    let (_, config) = &filters(cluster)[2];
     let injector: CredentialInjector = decoded(config);
     let credential = injector.credential.clone().unwrap().typed_config.unwrap();
     (injector, decoded(&credential))
@@ -232,6 +238,7 @@ fn the_key_is_added_behind_the_filter_that_turns_away_what_was_not_judged() {
     assert_eq!(
         names,
         [
+            "envoy.filters.http.upstream_rbac",
             "reeve.attempt",
             "envoy.filters.http.credential_injector",
             "envoy.filters.http.upstream_codec",
@@ -289,13 +296,50 @@ fn a_provider_without_a_key_has_no_injector_and_no_secret() {
 }
 
 #[test]
+fn a_name_that_leads_into_a_private_network_is_denied_but_for_what_is_exempt() {
+    let (_, rbac) = &filters(&cluster(openai()))[0];
+    let rules = decoded::<Rbac>(rbac).rules.unwrap();
+    assert_eq!(rules.action, i32::from(Action::Deny));
+    let [policy] = rules.policies.values().collect::<Vec<_>>()[..] else {
+        panic!("one policy");
+    };
+    assert_eq!(policy.principals[0].identifier, Some(Identifier::Any(true)));
+    let rule = |permission: &Permission| permission.rule.clone().unwrap();
+    let [forbidden, private] = &policy.permissions[..] else {
+        panic!("what is forbidden, and what is private");
+    };
+    assert_eq!(network(&rule(forbidden)), ("169.254.0.0".to_owned(), 16));
+    let Rule::AndRules(both) = rule(private) else {
+        panic!("private, and not exempt");
+    };
+    assert_eq!(network(&rule(&both.rules[0])), ("10.0.0.0".to_owned(), 8));
+    let Rule::NotRule(exempt) = rule(&both.rules[1]) else {
+        panic!("not exempt");
+    };
+    assert_eq!(network(&rule(&exempt)), ("10.20.0.0".to_owned(), 16));
+}
+
+/// The only network of a list.
+fn network(rule: &Rule) -> (String, u32) {
+    let Rule::OrRules(list) = rule else {
+        panic!("a list");
+    };
+    let Some(Rule::Matcher(matcher)) = &list.rules[0].rule else {
+        panic!("a matcher");
+    };
+    let matcher: UpstreamIpPortMatcher = decoded(matcher.typed_config.as_ref().unwrap());
+    let range = matcher.upstream_ip.unwrap();
+    (range.address_prefix, range.prefix_len.unwrap().value)
+}
+
+#[test]
 fn every_filter_is_reloaded_after_a_trap_and_sees_bodies() {
     let snapshot = first(&[openai()]);
     let set = snapshot.set(ResourceType::Filters).unwrap();
     let (name, governance) = set.resources.first_key_value().unwrap();
     assert_eq!(name, GOVERNANCE_FILTER);
     let governance: TypedExtensionConfig = decoded(governance);
-    let (_, attempt) = &filters(&cluster(openai()))[0];
+    let (_, attempt) = &filters(&cluster(openai()))[1];
     for (packed, root_id) in [
         (&governance.typed_config.unwrap(), GOVERNANCE),
         (attempt, ATTEMPT),

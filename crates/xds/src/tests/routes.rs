@@ -169,6 +169,7 @@ fn who_asks_and_whose_account_pays_stays_here() {
         "openai-organization",
         "anthropic-organization-id",
         "set-cookie",
+        "location",
         "alt-svc",
     ] {
         assert!(

@@ -1,10 +1,10 @@
-//! What an administrator releases by hand.
+//! What a process that is gone for good held, given back by an administrator.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::tests::Fleet;
+use super::Fleet;
 use crate::db::testing::on_every_database;
 use crate::usage::tests::boot;
 
