@@ -27,7 +27,7 @@ SECRET = "sk-of-the-provider-alone"
 def strict(new_stack) -> Stack:
     """As in production: no --dev."""
     stack = new_stack(
-        dev=False, governance=False, started=False, environment={"REEVE_ADMIN_TOKEN": TOKEN}
+        dev=False, governance=False, started=False, environment={"REEVE_ADMIN_TOKEN": TOKEN, "REEVE_PRIVATE_NETWORKS": "127.0.0.1"}
     )
     stack.admin.close()
     stack.admin = type(stack.admin)(f"http://127.0.0.1:{stack.http_port}", TOKEN)
