@@ -5,6 +5,8 @@ In a mesh somebody else configures Envoy, and the filter has to hold by itself.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
@@ -17,9 +19,19 @@ def connection_manager(bootstrap: Json) -> Json:
     return chain["filters"][0]["typed_config"]
 
 
+def manager_with_routes(bootstrap: Json) -> Json:
+    """The connection manager with its routes in it, which are a file of their own as rendered. They stay
+    as they are now: those of providers that come later are not there."""
+    manager = connection_manager(bootstrap)
+    source = manager.pop("rds")["config_source"]["path_config_source"]
+    (manager["route_config"],) = json.loads(Path(source["path"]).read_text())["resources"]
+    del manager["route_config"]["@type"]
+    return manager
+
+
 def without_hardening(bootstrap: Json) -> None:
     """Paths and headers come to the filter as callers write them, and upgrades are let through."""
-    manager = connection_manager(bootstrap)
+    manager = manager_with_routes(bootstrap)
     manager |= {
         "normalize_path": False,
         "merge_slashes": False,

@@ -22,7 +22,7 @@ from demo import Demo
 from llm import Caller
 from ports import Ports
 from process import Process
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 ARTIFACTS = Path(__file__).resolve().parent.parent / ".artifacts"
 # What a test may expect of the environment it was started in; everything else stays out of the
@@ -59,6 +59,13 @@ def piece(variable: str) -> str:
     if not Path(path).is_file():
         raise MissingPiece(f"{variable}={path} is not a file. `make e2e` builds it.")
     return str(Path(path).resolve())
+
+
+def stats(envoy_admin: httpx.Client, of: str) -> dict[str, int]:
+    """An Envoy's counters and gauges whose name contains `of`."""
+    answer = envoy_admin.get("/stats", params={"format": "json", "filter": of})
+    listed = answer.raise_for_status().json()["stats"]
+    return {entry["name"]: entry["value"] for entry in listed if "value" in entry}
 
 
 class Stack:
@@ -106,8 +113,6 @@ class Stack:
         reeve = piece("REEVE_BIN")
         serve = [reeve, "serve", *(["--dev"] if dev else [])]
         self.edit_bootstrap = edit_bootstrap
-        # Edited routes stay as they are; routes of providers that come later need the file.
-        self.edits_routes = True
         self._bootstrap = self.directory / "bootstrap.json"
         self.demo_process = self._process("demo-provider", [reeve, "demo-provider"])
         self.control_plane = self._process("control-plane", serve)
@@ -172,29 +177,18 @@ class Stack:
         self.write_bootstrap()
         self.envoy.start()
         ready = f"http://127.0.0.1:{self.envoy_admin_port}/ready"
-        self._until(self.envoy, ready, "Envoy", within=20)
+        self._until(self.envoy, ready, "Envoy")
 
     def write_bootstrap(self) -> None:
         """What Envoy will read: what the control plane has rendered, and then edited."""
         text = (self.data / "envoy" / "bootstrap.json").read_text()
         if self.edit_bootstrap is not None:
             bootstrap = json.loads(text)
-            if self.edits_routes:
-                self.inline_routes(bootstrap)
             self.edit_bootstrap(bootstrap)
             text = json.dumps(bootstrap)
         self._bootstrap.write_text(text)
 
-    def inline_routes(self, bootstrap: dict[str, Any]) -> None:
-        """Routes are a file of their own; here they can be edited with the rest."""
-        (routes,) = json.loads((self.data / "envoy" / "routes.json").read_text())["resources"]
-        del routes["@type"]
-        for listener in bootstrap["static_resources"]["listeners"]:
-            manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-            del manager["rds"]
-            manager["route_config"] = routes
-
-    def await_policy(self, within: float = 10.0) -> None:
+    def await_policy(self, within: float = PATIENCE) -> None:
         """The filter has policy: it judges requests instead of refusing them all."""
 
         def judged() -> bool:
@@ -238,11 +232,9 @@ class Stack:
 
     def stats(self, of: str = "") -> dict[str, int]:
         """Envoy's counters and gauges whose name contains `of`."""
-        answer = self.envoy_admin.get("/stats", params={"format": "json", "filter": of})
-        listed = answer.raise_for_status().json()["stats"]
-        return {entry["name"]: entry["value"] for entry in listed if "value" in entry}
+        return stats(self.envoy_admin, of)
 
-    def access_log(self, request_id: str, within: float = 5.0) -> dict[str, Any]:
+    def access_log(self, request_id: str, within: float = PATIENCE) -> dict[str, Any]:
         """The line that Envoy has written about a request."""
 
         def written() -> dict[str, Any] | None:
@@ -276,7 +268,7 @@ class Stack:
         return f"{kind}-{next(_numbers)}"
 
     def eventually_refused(
-        self, key: KeyInForce, status: int, within: float = 1.0
+        self, key: KeyInForce, status: int, within: float = PATIENCE
     ) -> httpx.Response:
         """The first answer to the key that has this status, which a change of policy causes."""
 
@@ -287,7 +279,7 @@ class Stack:
 
         return eventually(refused, within, f"a refusal with {status}")[0]
 
-    def await_key(self, value: str, within: float = 5.0) -> None:
+    def await_key(self, value: str, within: float = PATIENCE) -> None:
         """Envoy knows the key. (A body is judged after the key, so an empty one charges nothing.)"""
 
         def known() -> bool:
@@ -320,7 +312,7 @@ class Stack:
     def _process(self, name: str, command: list[str]) -> Process:
         return Process(name, command, self.environment, self.logs / f"{name}.log")
 
-    def _until(self, process: Process, url: str, what: str, within: float = 15.0) -> None:
+    def _until(self, process: Process, url: str, what: str, within: float = PATIENCE) -> None:
         def answers() -> bool:
             process.assert_alive()
             try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import raw
 import raw_http2
-from bare_envoy import GOVERNANCE, Json, connection_manager
+from bare_envoy import GOVERNANCE, Json, connection_manager, manager_with_routes
 from llm import chat_body
 from recorder import RecordingStack
 from waiting import eventually
@@ -85,6 +85,7 @@ def test_without_the_filter_no_provider_is_reached(new_stack) -> None:
     ports = {edit.__name__: stack.ports.take() for edit in EDITS}
 
     def a_listener_for_each(bootstrap: Json) -> None:
+        manager_with_routes(bootstrap)
         (as_shipped,) = bootstrap["static_resources"]["listeners"]
         for edit in EDITS:
             bootstrap["static_resources"]["listeners"] = [listener := copy.deepcopy(as_shipped)]
@@ -141,8 +142,8 @@ def test_a_filter_that_fails_open_reaches_no_provider(new_stack) -> None:
         # A filter that is there would say 400.
         return all(answer is not None and answer.status == 503 for answer in judged)
 
-    eventually(passed_by, 10, "a trap in each worker")
-    eventually(lambda: "no_healthy_upstream" in stack.envoy.text(), 5, "requests past the filter")
+    eventually(passed_by, what="a trap in each worker")
+    eventually(lambda: "no_healthy_upstream" in stack.envoy.text(), what="requests past the filter")
     assert_no_provider_is_reached(stack, stack.port, "failed open")
 
 
@@ -158,6 +159,6 @@ def test_without_the_module_envoy_does_not_start(new_stack) -> None:
     stack.start_control_plane()
     stack.write_bootstrap()
     stack.envoy.start()
-    eventually(lambda: not stack.envoy.alive(), 10, "the end of Envoy")
+    eventually(lambda: not stack.envoy.alive(), what="the end of Envoy")
     assert stack.envoy.exit_code() != 0
     assert "reeve_filter.wasm" in stack.envoy.text()

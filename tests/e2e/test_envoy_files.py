@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from bare_envoy import Json
+from bare_envoy import Json, manager_with_routes
 from stack import Stack, piece
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "envoy" / "bootstrap.example.yaml"
@@ -18,13 +18,13 @@ def assert_envoy_accepts(bootstrap: Json, stack: Stack, name: str) -> None:
     for cluster in clusters:
         # Envoy validates what it is given at once, not what it would fetch.
         del cluster["@type"]
-    stack.inline_routes(bootstrap)
+    manager_with_routes(bootstrap)
     del bootstrap["dynamic_resources"]
     bootstrap["static_resources"]["clusters"] += clusters
     file = stack.directory / f"{name}.json"
     file.write_text(json.dumps(bootstrap))
     command = [piece("REEVE_ENVOY"), "--mode", "validate", "--config-path", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "OK" in done.stdout
     assert "deprecated" not in done.stderr.lower(), done.stderr
@@ -46,4 +46,5 @@ def test_envoy_accepts_what_is_rendered_and_the_example(new_stack) -> None:
     lines = EXAMPLE.read_text().splitlines()
     example = "".join(line for line in lines if not line.lstrip().startswith("#"))
     example = example.replace("/usr/lib/reeve/reeve_filter.wasm", piece("REEVE_FILTER_WASM"))
+    example = example.replace("/var/lib/reeve/envoy", str(stack.data / "envoy"))
     assert_envoy_accepts(json.loads(example), stack, "example")
