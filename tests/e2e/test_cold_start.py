@@ -46,7 +46,7 @@ def counted(new_stack) -> Stack:
     return stack
 
 
-@pytest.mark.timeout(120 + KEYS // 20 + 3 * SECONDS)
+@pytest.mark.timeout(240 + KEYS // 10 + 3 * SECONDS)
 def test_keys_used_at_random_after_a_cold_start_hardly_ever_wait_and_every_limit_holds(
     counted: Stack,
 ) -> None:
@@ -59,7 +59,7 @@ def test_keys_used_at_random_after_a_cold_start_hardly_ever_wait_and_every_limit
     (stack.directory / "keys").write_text("\n".join(key["value"] for key in keys))
     begun = time.monotonic()
     stack.start_envoy()
-    stack.await_key(keys[-1]["value"], within=30)
+    stack.await_key(keys[-1]["value"])
     starting = time.monotonic() - begun
     seen = load(stack)
 
@@ -77,7 +77,7 @@ def test_keys_used_at_random_after_a_cold_start_hardly_ever_wait_and_every_limit
         assert charged(stack) == dict.fromkeys(DOLLARS, cost)
         return True
 
-    eventually(all_counted, 30, "everything charged at every level")
+    eventually(all_counted, what="everything charged at every level")
     waits = sum(stack.stats("reeve_lease_waits_total").values())
     # A limit that is nearly used up is asked for again and again.
     served_to_tight_keys = [records(stack, f"&virtual_key_id={key['id']}") for key in keys[::TIGHT]]
@@ -148,7 +148,7 @@ def load(stack: Stack) -> dict[str, Any]:
         *("--seconds", str(SECONDS)),
         *("--json", str(results)),
     ]
-    subprocess.run(command, check=True, timeout=3 * SECONDS + 30)
+    subprocess.run(command, check=True, timeout=3 * SECONDS + 120)
     return json.loads(results.read_text())
 
 

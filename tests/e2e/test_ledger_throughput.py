@@ -31,7 +31,7 @@ def test_everything_that_the_ledger_acknowledges_is_stored_and_charged_once(tmp_
     bench = Process("bench", command, environment, tmp_path / "log")
     try:
         bench.start()
-        eventually(lambda: not bench.alive(), 50, "the end of the benchmark")
+        eventually(lambda: not bench.alive(), 120, "the end of the benchmark")
         assert bench.exit_code() == 0, bench.tail()
     finally:
         # And the control plane that it has started.
