@@ -32,19 +32,23 @@ wanted() { [ "$what" = all ] || [ "$what" = "$1" ]; }
 
 heading() { printf '\n== %s\n' "$*"; }
 
-ledger=("$REEVE_BENCH_BIN" ledger --reeve "$REEVE_BIN" --directory "$REEVE_BENCH_RESULTS")
+# The ledger's data: on the disk of the results, and gone afterwards.
+data=$(mktemp -d "$REEVE_BENCH_RESULTS/.tmp.XXXXXX")
+trap 'rm -rf "$data"' EXIT
+
+ledger=("$REEVE_BENCH_BIN" ledger --reeve "$REEVE_BIN" --directory "$data")
 
 measure() {
-    "$(cat "$choices/python")" -m pytest -c tests/pytest.ini -p no:cacheprovider -s -q "$@"
+    supervised "$(cat "$choices/python")" -m pytest -c tests/pytest.ini -p no:cacheprovider -s -q "$@"
 }
 
 if wanted ledger; then
     heading "ledger on SQLite"
-    "${ledger[@]}" --json "$REEVE_BENCH_RESULTS/ledger-sqlite.json"
+    supervised "${ledger[@]}" --json "$REEVE_BENCH_RESULTS/ledger-sqlite.json"
     heading "ledger on PostgreSQL"
-    # The server's URL is known only once it runs.
+    # A server of its own, whose URL is known only once it runs.
     # shellcheck disable=SC2016
-    REEVE_POSTGRES_DURABLE=1 supervised "$root/scripts/postgres.sh" \
+    supervised env -u REEVE_TEST_POSTGRES_URL REEVE_POSTGRES_DURABLE=1 "$root/scripts/postgres.sh" \
         bash -c '"$@" --database "$REEVE_TEST_POSTGRES_URL"' - \
         "${ledger[@]}" --json "$REEVE_BENCH_RESULTS/ledger-postgres.json"
 fi

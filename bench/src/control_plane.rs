@@ -1,6 +1,7 @@
 //! A control plane of our own, and its admin API.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,10 +14,25 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use crate::clock;
 use crate::http::Connection;
+use crate::random::Random;
 
 /// Until it must be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Below those that the kernel takes for outgoing connections: it may take one of those a moment later.
+const FREE_PORTS: RangeInclusive<u16> = 15_000..=31_999;
+
+/// Where it listens.
+#[derive(clap::Args)]
+pub(crate) struct Ports {
+    /// Of the control plane's admin API; left out: one that is free.
+    #[arg(long)]
+    http_port: Option<u16>,
+    /// Of its gRPC; left out: one that is free.
+    #[arg(long)]
+    grpc_port: Option<u16>,
+}
 
 /// Killed when it is dropped.
 pub(crate) struct ControlPlane {
@@ -26,13 +42,14 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts `program` on ports of its own; `database` as in `REEVE_DATABASE_URL`.
+    /// Starts `program`; `database` as in `REEVE_DATABASE_URL`.
     pub(crate) async fn start(
         program: &Path,
         data_dir: &Path,
         database: Option<&str>,
+        ports: &Ports,
     ) -> anyhow::Result<Self> {
-        let (http, grpc) = (free_address()?, free_address()?);
+        let (http, grpc) = ports.addresses()?;
         let mut command = Command::new(program);
         command
             .args(["serve", "--dev"])
@@ -91,6 +108,28 @@ impl ControlPlane {
     }
 }
 
+impl Ports {
+    /// Nobody listens on them now.
+    fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+        let mut random = Random::new(clock::now().as_microsecond().unsigned_abs());
+        // Both are held until both are found, so they are not the same.
+        let http = listener(self.http_port, &mut random)?;
+        let grpc = listener(self.grpc_port, &mut random)?;
+        Ok((http.local_addr()?, grpc.local_addr()?))
+    }
+}
+
+fn listener(port: Option<u16>, random: &mut Random) -> anyhow::Result<TcpListener> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    if let Some(port) = port {
+        return bind(port).with_context(|| format!("port {port} is taken"));
+    }
+    let ports: Vec<u16> = FREE_PORTS.collect();
+    (0..1_000)
+        .find_map(|_| bind(*random.pick(&ports)?).ok())
+        .context("no port is free")
+}
+
 /// A client of the admin API.
 pub(crate) struct Admin(Connection);
 
@@ -131,10 +170,4 @@ fn request(
         .header("host", "localhost")
         .header("content-type", "application/json")
         .body(Full::from(body))?)
-}
-
-/// An address that nobody listens on now.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?)
 }

@@ -30,7 +30,7 @@ const BATCH: u64 = 256;
 const IN_FLIGHT: usize = 8;
 /// What a request may cost, nano-dollars.
 const MOST_COST: u64 = 1_000_000;
-/// An acknowledgement that takes longer is none.
+/// An acknowledgement or an answer that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One life of an Envoy process.
@@ -186,7 +186,10 @@ impl Asker {
         {
             let request = self.request(family, cost(&mut random));
             let started = Instant::now();
-            let answer = client.lease(request).await?.into_inner();
+            let answer = tokio::time::timeout(PATIENCE, client.lease(request))
+                .await
+                .context("a question for a lease is not answered")??
+                .into_inner();
             durations.add(started.elapsed());
             ensure!(
                 answer.answers.len() == family.windows.len(),

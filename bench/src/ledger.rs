@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::control_plane::{Admin, ControlPlane};
+use crate::control_plane::{Admin, ControlPlane, Ports};
 use crate::envoy::{Envoy, Sent};
 use crate::family::{self, Family};
 use crate::figures::{Durations, Quantiles, Spread, as_f64, rate};
@@ -28,6 +28,8 @@ pub(crate) struct Args {
     /// As REEVE_DATABASE_URL; left out: SQLite in the directory.
     #[arg(long)]
     database: Option<String>,
+    #[command(flatten)]
+    ports: Ports,
     #[arg(long, default_value_t = 1_000)]
     keys: usize,
     /// Envoys that report at once.
@@ -95,8 +97,9 @@ struct Asks {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let directory = tempfile::tempdir_in(&args.directory).context("no place for the data")?;
+    let database = args.database.as_deref();
     let control_plane =
-        ControlPlane::start(&args.reeve, directory.path(), args.database.as_deref()).await?;
+        ControlPlane::start(&args.reeve, directory.path(), database, &args.ports).await?;
     let families = family::create(&control_plane, args.keys).await?;
     let levels = families.first().map_or(0, |family| family.windows.len());
     let connecting = (1..=args.envoys).map(|number| Envoy::connect(&control_plane, number));

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from money import Price, nanos
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 Json = dict[str, Any]
 
@@ -197,7 +197,7 @@ class Admin:
         # The API gives the newest first.
         return [Usage.of(record) for record in reversed(self.get(path)["records"])]
 
-    def usage(self, key_id: str, count: int, within: float = 5.0) -> list[Usage]:
+    def usage(self, key_id: str, count: int, within: float = PATIENCE) -> list[Usage]:
         """The records of a key, oldest first, once there are `count` of them; more is an error."""
 
         def arrived() -> list[list[Usage]]:
@@ -209,6 +209,6 @@ class Admin:
         assert len(records) == count, f"{len(records)} records instead of {count}: {records}"
         return records
 
-    def one_usage(self, key_id: str, within: float = 5.0) -> Usage:
+    def one_usage(self, key_id: str, within: float = PATIENCE) -> Usage:
         """The only record of a key."""
         return self.usage(key_id, 1, within)[0]

@@ -1,4 +1,5 @@
-"""Fixtures: a stack shared by the tests of a worker, and fresh ones for those that break things."""
+"""Fixtures: stacks that the tests of a worker share (`stack`, `providers`, `recording`, `bare_recording`), and
+new ones for tests that break things (`new_stack`)."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 import raw
 from bare_envoy import without_hardening
 from llm import CHAT, chat_body
+from providers import Providers
 from recorder import RecordingStack
 from stack import MissingPiece, Stack, forget_old_artifacts, piece
 
@@ -23,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         for variable in (
             "REEVE_BIN",
+            "REEVE_BENCH_BIN",
             "REEVE_ENVOY",
             "REEVE_FILTER_WASM",
             "REEVE_FILTER_FAULT_WASM",
@@ -107,6 +110,24 @@ def _unharmed(stack: RecordingStack) -> Iterator[RecordingStack]:
     # What the test had sent may still be coming.
     arrived = [received for received in stack.recorder.take() if b"still there?" in received.body]
     assert len(arrived) == 4
+
+
+@pytest.fixture(scope="session")
+def _providers() -> Iterator[Providers]:
+    with Stack("providers") as stack:
+        _running.append(stack)
+        stack.admin.enable_governance()
+        providers = Providers(stack)
+        yield providers
+        providers.close()
+        _running.remove(stack)
+
+
+@pytest.fixture
+def providers(_providers: Providers) -> Providers:
+    """Providers that can be made to fail, for tests that leave them as they found them."""
+    _providers.reset()
+    return _providers
 
 
 @pytest.fixture

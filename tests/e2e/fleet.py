@@ -7,55 +7,27 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import httpx
-
 import raw
-from llm import CHAT, Caller
-from process import Process
+from bare_envoy import Json
+from llm import Caller
+from more_envoy import MoreEnvoy
 from stack import KeyInForce, Stack
-from waiting import eventually
 
 T = TypeVar("T")
 
 
-class Envoy:
-    """One more Envoy of a stack, with the configuration of the first on ports of its own."""
+class FleetEnvoy(MoreEnvoy):
+    """One with the configuration of the stack's own, on other ports and under another name."""
 
-    def __init__(self, stack: Stack, number: int) -> None:
-        self.stack = stack
-        self.port = stack.ports.take()
-        self.admin_port = stack.ports.take()
-        self.node_id = f"fleet-{number}"
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._bootstrap = stack.directory / f"{self.node_id}.json"
-        command = list(stack.envoy.command)
-        command[command.index("--config-path") + 1] = str(self._bootstrap)
-        log = stack.logs / f"{self.node_id}.log"
-        self.process = Process(self.node_id, command, stack.environment, log)
-        stack.more_processes.append(self.process)
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack, "fleet")
 
-    def start(self) -> None:
+    def bootstrap(self) -> Json:
         text = (self.stack.data / "envoy" / "bootstrap.json").read_text()
-        # Ports stand alone; the node's name is in the plugins' configurations too.
-        bootstrap = renumbered(
-            json.loads(text),
-            {self.stack.port: self.port, self.stack.envoy_admin_port: self.admin_port},
-        )
-        text = json.dumps(bootstrap).replace(f"envoy-{self.stack.port}", self.node_id)
-        self._bootstrap.write_text(text)
-        self.process.start()
-
-        def judges() -> bool:
-            self.process.assert_alive()
-            try:
-                return Caller(self.url).post(CHAT, {}).status_code != 503
-            except httpx.TransportError:
-                return False
-
-        eventually(judges, 30, f"policy in {self.node_id}")
-
-    def kill(self) -> None:
-        self.process.kill()
+        # The node's name is in the plugins' configurations too.
+        text = text.replace(f"envoy-{self.stack.port}", self.process.name)
+        ports = {self.stack.port: self.port, self.stack.envoy_admin_port: self.admin_port}
+        return renumbered(json.loads(text), ports)
 
 
 def renumbered(value: Any, ports: dict[int, int]) -> Any:
@@ -77,7 +49,7 @@ class Fleet:
 
     def __init__(self, stack: Stack, count: int) -> None:
         self.stack = stack
-        self.more = [Envoy(stack, number) for number in range(2, count + 1)]
+        self.more = [FleetEnvoy(stack) for _ in range(count - 1)]
         for envoy in self.more:
             envoy.start()
 
@@ -94,10 +66,8 @@ class Fleet:
         return self.await_key(self.stack.key(**fields))
 
     def await_key(self, key: KeyInForce) -> KeyInForce:
-        for caller in self.callers(key):
-            eventually(
-                lambda caller=caller: caller.post(CHAT, {}).status_code == 400, 5, "the key in force"
-            )
+        for envoy in self.more:
+            envoy.await_key(key)
         return key
 
     def on_each(self, act: Callable[[int], T]) -> list[T]:

@@ -15,13 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
 from bare_envoy import Json
-from llm import CHAT, Caller
-from process import Process
-from stack import WORKERS, KeyInForce, Stack, piece
+from more_envoy import MoreEnvoy
+from stack import KeyInForce, Stack, piece
 from waiting import eventually
 
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "istio"
@@ -55,21 +53,15 @@ class Resources(dict[tuple[str, str], Json]):
         return {name: spec for (of_kind, name), spec in self.items() if of_kind == kind}
 
 
-class IstioGateway:
-    """An Envoy of a stack, beside the stack's own."""
-
+class IstioGateway(MoreEnvoy):
     def __init__(
         self, stack: Stack, *, filter_wasm: str = "REEVE_FILTER_WASM", edit: Edit | None = None
     ) -> None:
-        self.stack = stack
-        self.port = stack.ports.take()
-        self.admin_port = stack.ports.take()
-        self.url = f"http://127.0.0.1:{self.port}"
+        super().__init__(stack, "istio")
         # As Istio names its gateways: unlike any other's.
         self.node_id = f"router~10.0.0.{self.port % 250}~reeve-gateway-{self.port}.reeve-gateway~x"
-        directory = stack.directory / f"istio-{self.port}"
-        keys = directory / "provider-keys"
-        keys.mkdir(parents=True)
+        keys = self.directory / "provider-keys"
+        keys.mkdir()
         (keys / "openai.yaml").write_text(json.dumps(provider_key()))
         self.resources = Resources(
             {
@@ -79,41 +71,11 @@ class IstioGateway:
         )
         if edit is not None:
             edit(self.resources)
-        self._bootstrap = directory / "bootstrap.json"
-        self._extensions = directory / "extensions.json"
-        command = list(stack.envoy.command)
-        command[command.index("--config-path") + 1] = str(self._bootstrap)
-        command[command.index("--concurrency") + 1] = str(WORKERS)
-        log = stack.logs / f"istio-{self.port}.log"
-        self.process = Process(f"istio-{self.port}", command, stack.environment, log)
-        stack.more_processes.append(self.process)
-        self.envoy_admin = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.admin_port}", timeout=10, trust_env=False
-        )
+        self._extensions = self.directory / "extensions.json"
 
-    def start(self) -> IstioGateway:
-        self.start_without_policy()
-
-        def judges() -> bool:
-            return Caller(self.url).post(CHAT, {}).status_code != 503
-
-        eventually(judges, 30, "policy in Istio's Envoy")
-        return self
-
-    def start_without_policy(self) -> IstioGateway:
+    def start_without_policy(self) -> None:
         self.push_extensions()
-        self._bootstrap.write_text(json.dumps(self.bootstrap()))
-        self.process.start()
-
-        def ready() -> bool:
-            self.process.assert_alive()
-            try:
-                return self.envoy_admin.get("/ready").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        eventually(ready, 30, "Istio's Envoy")
-        return self
+        super().start_without_policy()
 
     def await_policy(self, key: KeyInForce) -> None:
         """By a question that is answered from headers alone."""
@@ -121,15 +83,7 @@ class IstioGateway:
         def answered() -> bool:
             return self.caller(key).request("GET", "/v1/models").status_code == 200
 
-        eventually(answered, 30, "policy in Istio's Envoy")
-
-    def caller(self, key: KeyInForce | None, **headers: str) -> Caller:
-        return Caller(self.url, key and key.value, headers)
-
-    def await_key(self, key: KeyInForce) -> KeyInForce:
-        caller = self.caller(key)
-        eventually(lambda: caller.post(CHAT, {}).status_code == 400, 5, "the key in force")
-        return key
+        eventually(answered, what="policy in Istio's Envoy")
 
     def push_extensions(self) -> None:
         """Istio's ECDS. Envoy watches for a file that is moved into place."""

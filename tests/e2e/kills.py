@@ -14,14 +14,13 @@ import httpx
 from admin import Admin
 from llm import Caller
 from stack import Stack
+from waiting import PATIENCE
 
 MODEL = "gpt-4o"
 # The longest from one kill to the next.
 LONGEST_LIFE = 0.4
 # How often one is killed before it is ready.
 STILLBORN = 0.1
-# No start takes longer.
-PATIENCE = 15.0
 
 
 class Callers:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 
 PR_SET_PDEATHSIG = 1
@@ -68,9 +68,9 @@ class Process:
     def kill(self) -> None:
         """SIGKILL: no chance to say goodbye."""
         self._signal(signal.SIGKILL)
-        self._wait(5)
+        self._wait(PATIENCE)
 
-    def terminate(self, within: float = 10.0) -> int:
+    def terminate(self, within: float = PATIENCE) -> int:
         """SIGTERM, and the exit code. Not being done in time is a failure."""
         self._signal(signal.SIGTERM)
         return self._wait(within)
@@ -98,12 +98,12 @@ class Process:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self._process.wait(5)
+        self._process.wait(PATIENCE)
 
     def assert_gone(self) -> None:
         """Neither it nor anything it started is left."""
         if self._process is not None:
-            eventually(lambda: not self._left(), 5, f"the end of {self.name} and its children")
+            eventually(lambda: not self._left(), what=f"the end of {self.name} and its children")
 
     def text(self) -> str:
         """Everything it has written so far."""

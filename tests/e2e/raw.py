@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+from waiting import PATIENCE
+
 
 @dataclass
 class Answer:
@@ -31,7 +33,7 @@ class Answer:
 class Connection:
     """One connection. `read` may be called once per request sent."""
 
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
+    def __init__(self, port: int, timeout: float = PATIENCE) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self._buffer = b""
 
@@ -154,7 +156,7 @@ def request(
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def exchange(port: int, data: bytes, timeout: float = 10.0) -> Answer | None:
+def exchange(port: int, data: bytes, timeout: float = PATIENCE) -> Answer | None:
     """Sends `data` on a connection of its own and reads one answer."""
     with Connection(port, timeout) as connection:
         try:

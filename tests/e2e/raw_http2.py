@@ -23,10 +23,15 @@ from hyperframe.frame import (
 )
 
 import raw
+from waiting import PATIENCE
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 Fields = list[tuple[bytes, bytes]]
 
+# Types and flags of frames: RFC 9113, section 6.
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
+PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
+END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 # The error codes of RFC 9113, section 7.
 PROTOCOL_ERROR = 0x1
 FLOW_CONTROL_ERROR = 0x3
@@ -111,7 +116,7 @@ class Connection:
         *,
         preface: bytes = PREFACE,
         settings: dict[int, int] | None = None,
-        timeout: float = 5.0,
+        timeout: float = PATIENCE,
     ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -23,7 +23,7 @@ from llm import Caller
 from ports import Ports
 from process import Process
 from served import Json, Served, served
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 ARTIFACTS = Path(__file__).resolve().parent.parent / ".artifacts"
 # What a test may expect of the environment it was started in; everything else stays out of the
@@ -60,6 +60,13 @@ def piece(variable: str) -> str:
     if not Path(path).is_file():
         raise MissingPiece(f"{variable}={path} is not a file. `make e2e` builds it.")
     return str(Path(path).resolve())
+
+
+def stats(envoy_admin: httpx.Client, of: str) -> dict[str, int]:
+    """An Envoy's counters and gauges whose name contains `of`."""
+    answer = envoy_admin.get("/stats", params={"format": "json", "filter": of})
+    listed = answer.raise_for_status().json()["stats"]
+    return {entry["name"]: entry["value"] for entry in listed if "value" in entry}
 
 
 class Stack:
@@ -180,7 +187,7 @@ class Stack:
     def await_envoy(self) -> None:
         """It has its configuration, and listens."""
         ready = f"http://127.0.0.1:{self.envoy_admin_port}/ready"
-        self._until(self.envoy, ready, "Envoy", within=20)
+        self._until(self.envoy, ready, "Envoy")
 
     def write_bootstrap(self) -> None:
         """What Envoy will read: what the control plane has rendered, and then edited."""
@@ -200,7 +207,7 @@ class Stack:
         self.envoy.terminate()
         return found
 
-    def await_policy(self, within: float = 10.0) -> None:
+    def await_policy(self, within: float = PATIENCE) -> None:
         """The filter has policy: it judges requests instead of refusing them all."""
 
         def judged() -> bool:
@@ -244,11 +251,9 @@ class Stack:
 
     def stats(self, of: str = "") -> dict[str, int]:
         """Envoy's counters and gauges whose name contains `of`."""
-        answer = self.envoy_admin.get("/stats", params={"format": "json", "filter": of})
-        listed = answer.raise_for_status().json()["stats"]
-        return {entry["name"]: entry["value"] for entry in listed if "value" in entry}
+        return stats(self.envoy_admin, of)
 
-    def access_log(self, request_id: str, within: float = 5.0) -> dict[str, Any]:
+    def access_log(self, request_id: str, within: float = PATIENCE) -> dict[str, Any]:
         """The line that Envoy has written about a request."""
 
         def written() -> dict[str, Any] | None:
@@ -282,7 +287,7 @@ class Stack:
         return f"{kind}-{next(_numbers)}"
 
     def eventually_refused(
-        self, key: KeyInForce, status: int, within: float = 1.0
+        self, key: KeyInForce, status: int, within: float = PATIENCE
     ) -> httpx.Response:
         """The first answer to the key that has this status, which a change of policy causes."""
 
@@ -293,7 +298,7 @@ class Stack:
 
         return eventually(refused, within, f"a refusal with {status}")[0]
 
-    def await_key(self, value: str, within: float = 5.0) -> None:
+    def await_key(self, value: str, within: float = PATIENCE) -> None:
         """Envoy knows the key. (A body is judged after the key, so an empty one charges nothing.)"""
 
         def known() -> bool:
@@ -326,7 +331,7 @@ class Stack:
     def _process(self, name: str, command: list[str]) -> Process:
         return Process(name, command, self.environment, self.logs / f"{name}.log")
 
-    def _until(self, process: Process, url: str, what: str, within: float = 15.0) -> None:
+    def _until(self, process: Process, url: str, what: str, within: float = PATIENCE) -> None:
         def answers() -> bool:
             process.assert_alive()
             try:

@@ -115,8 +115,8 @@ def test_a_bare_model_is_drawn_by_weight_among_the_keys_providers(new_stack) -> 
     )
     first, second = answer_text("gpt-4o", "Hello"), answer_text("gpt-4o", "Hello", "spare")
     assert set(answered) == {first, second}
-    # 60 draws with 0.7: outside of 25..57 once in a hundred thousand runs.
-    assert 25 <= answered[first] <= 57, answered
+    # 60 draws with 0.7: outside of 23..58 once in 9,000,000 runs.
+    assert 23 <= answered[first] <= 58, answered
 
     unweighted = stack.key(
         provider_configs=[

@@ -114,7 +114,6 @@ def test_a_name_with_a_slash_that_names_no_provider_goes_whole_to_the_provider(n
             for it in [stack.caller(key.value).chat("meta-llama/Llama-3.3-70B")]
             if it.status_code == 403
         ],
-        5,
-        "the provider in force",
+        what="the provider in force",
     )
     assert denial(refused[0]) == (403, "provider_blocked")

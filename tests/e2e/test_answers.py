@@ -186,7 +186,7 @@ def test_every_refusal_is_in_the_callers_dialect(stack: Stack, dialect: Dialect)
     )
     at, whole = dialect.at, dialect.whole
     assert at.send(stack.caller(spent.value), whole).status_code == 200
-    eventually(lambda: at.send(stack.caller(spent.value), whole).status_code == 429, 2, "429")
+    eventually(lambda: at.send(stack.caller(spent.value), whole).status_code == 429, what="429")
     stack.demo.reset()
     caller = stack.caller(anyone.value)
     path, content = at.path(whole), at.content(whole)["json"]
@@ -267,7 +267,7 @@ def test_a_body_of_32_mb_passes_where_the_limit_allows_it_and_not_by_default(new
         assert response.status_code == 200, response.text[:500]
         return True
 
-    eventually(passes, 5, "32 MB to pass")
+    eventually(passes, what="32 MB to pass")
     assert stack.demo.served("gpt-4o-mini")["input_tokens"] == 8_000_000
     spoken = {"data": {"model": "openai/gpt-4o-transcribe"}, "files": {"file": text.encode()}}
     response = caller.request("POST", "/v1/audio/transcriptions", **spoken)
@@ -286,8 +286,7 @@ def test_a_body_above_the_limit_is_413_in_every_dialect_however_it_is_framed(new
     stack.admin.put("/api/config", {"client_config": {"max_request_body_size_mb": 1}})
     eventually(
         lambda: caller.chat("openai/gpt-4o", "a" * 1_200_000).status_code == 413,
-        1,
-        "the new limit in force",
+        what="the new limit in force",
     )
     stack.demo.reset()
     for dialect in DIALECTS:

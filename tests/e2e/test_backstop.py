@@ -183,8 +183,8 @@ def test_a_filter_that_fails_open_reaches_no_provider(new_stack) -> None:
         # A filter that is there would say 400.
         return all(answer is not None and answer.status == 503 for answer in judged)
 
-    eventually(passed_by, 10, "a trap in each worker")
-    eventually(lambda: "cluster_not_found" in stack.envoy.text(), 5, "requests past the filter")
+    eventually(passed_by, what="a trap in each worker")
+    eventually(lambda: "cluster_not_found" in stack.envoy.text(), what="requests past the filter")
     assert_no_provider_is_reached(stack, stack.port, "failed open")
 
 
@@ -200,7 +200,7 @@ def test_without_the_module_envoy_does_not_start(new_stack) -> None:
     stack.start_control_plane()
     stack.write_bootstrap()
     stack.envoy.start()
-    eventually(lambda: not stack.envoy.alive(), 10, "the end of Envoy")
+    eventually(lambda: not stack.envoy.alive(), what="the end of Envoy")
     assert stack.envoy.exit_code() != 0
     assert "reeve_filter.wasm" in stack.envoy.text()
 

@@ -28,7 +28,7 @@ SECONDS = int(os.environ.get("REEVE_COLD_START_SECONDS", "4"))
 KEYS_OF_A_TEAM = 100
 TEAMS_OF_A_CUSTOMER = 10
 # One key of so many has a budget for a few requests only.
-TIGHT = 500
+TIGHT = 500 if KEYS > 1_000 else 25
 DOLLARS = {"customer": 1_000, "team": 100, "virtual_key": 5, "provider_config": 5}
 FEW_DOLLARS = 0.004
 PARALLEL = 8
@@ -46,7 +46,7 @@ def counted(new_stack) -> Stack:
     return stack
 
 
-@pytest.mark.timeout(120 + KEYS // 20 + 3 * SECONDS)
+@pytest.mark.timeout(240 + KEYS // 10 + 3 * SECONDS)
 def test_keys_used_at_random_after_a_cold_start_hardly_ever_wait_and_every_limit_holds(
     counted: Stack,
 ) -> None:
@@ -56,10 +56,10 @@ def test_keys_used_at_random_after_a_cold_start_hardly_ever_wait_and_every_limit
     begun = time.monotonic()
     keys = create(stack)
     creating = time.monotonic() - begun
-    (stack.directory / "keys").write_text("\n".join(keys))
+    (stack.directory / "keys").write_text("\n".join(key["value"] for key in keys))
     begun = time.monotonic()
     stack.start_envoy()
-    stack.await_key(keys[-1], within=30)
+    stack.await_key(keys[-1]["value"])
     starting = time.monotonic() - begun
     seen = load(stack)
 
@@ -67,39 +67,43 @@ def test_keys_used_at_random_after_a_cold_start_hardly_ever_wait_and_every_limit
     sent = sum(statuses.values())
     assert sent == RATE * SECONDS
     assert set(statuses) <= {200, 402}, statuses
+    assert statuses.get(402), "no limit was reached"
     served = stack.demo.stats()
     assert statuses[200] == served["requests"]
     cost = price.cost(uncached=served["input_tokens"], output=served["output_tokens"])
 
     def all_counted() -> bool:
-        records = stack.admin.get("/api/governance/usage/records?limit=1")["total_count"]
-        assert records == served["requests"]
+        assert records(stack) == served["requests"]
         assert charged(stack) == dict.fromkeys(DOLLARS, cost)
         return True
 
-    eventually(all_counted, 30, "everything charged at every level")
+    eventually(all_counted, what="everything charged at every level")
     waits = sum(stack.stats("reeve_lease_waits_total").values())
+    # A limit that is nearly used up is asked for again and again.
+    served_to_tight_keys = [records(stack, f"&virtual_key_id={key['id']}") for key in keys[::TIGHT]]
+    of_tight_keys = statuses[402] + sum(served_to_tight_keys)
     report("cold_start", {
         "keys": KEYS,
         "creating_keys_s": round(creating, 1),
         "envoy_start_to_last_key_s": round(starting, 1),
         "requests": sent,
+        "requests_of_tight_keys": of_tight_keys,
         "waited_for_the_control_plane": waits,
         "waited_percent": round(100 * waits / sent, 3),
         "load": seen,
     })
-    assert waits < sent / 100
+    assert waits < sent / 100 + of_tight_keys
 
 
-def create(stack: Stack) -> list[str]:
-    """The values of keys with customers and teams above them."""
+def create(stack: Stack) -> list[dict[str, Any]]:
+    """Keys with customers and teams above them, in the order of their numbers."""
     teams = -(-KEYS // KEYS_OF_A_TEAM)
     customers = [
         stack.admin.create_customer(name=f"customer-{number}", budget=budget("customer"))
         for number in range(-(-teams // TEAMS_OF_A_CUSTOMER))
     ]
 
-    def of_team(number: int) -> list[str]:
+    def of_team(number: int) -> list[dict[str, Any]]:
         customer = customers[number // TEAMS_OF_A_CUSTOMER]
         first = number * KEYS_OF_A_TEAM
         numbers = range(first, min(first + KEYS_OF_A_TEAM, KEYS))
@@ -111,10 +115,10 @@ def create(stack: Stack) -> list[str]:
             fields = {"customer_id": customer["id"], "budget": budget("team")}
             team = post("teams", name=f"team-{number}", **fields)["team"]["id"]
             made = [post("virtual-keys", **key(team, number)) for number in numbers]
-            return [answer["virtual_key"]["value"] for answer in made]
+            return [answer["virtual_key"] for answer in made]
 
     with ThreadPoolExecutor(PARALLEL) as pool:
-        return [value for values in pool.map(of_team, range(teams)) for value in values]
+        return [made for of_one in pool.map(of_team, range(teams)) for made in of_one]
 
 
 def key(team: str, number: int) -> dict[str, Any]:
@@ -144,8 +148,13 @@ def load(stack: Stack) -> dict[str, Any]:
         *("--seconds", str(SECONDS)),
         *("--json", str(results)),
     ]
-    subprocess.run(command, check=True, timeout=3 * SECONDS + 30)
+    subprocess.run(command, check=True, timeout=3 * SECONDS + 120)
     return json.loads(results.read_text())
+
+
+def records(stack: Stack, of: str = "") -> int:
+    """How many there are."""
+    return stack.admin.get(f"/api/governance/usage/records?limit=1{of}")["total_count"]
 
 
 def charged(stack: Stack) -> dict[str, int]:

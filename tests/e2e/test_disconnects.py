@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -181,13 +182,14 @@ def all_over(stack: Stack) -> Iterator[Counter[str]]:
         streams = {name: count for name, count in active.items() if ".admin." not in name}
         return streams != {} and not any(streams.values())
 
-    eventually(over, 10, "the end of every request")
+    eventually(over, what="the end of every request")
 
     def still() -> bool:
         first = stack.demo.stats(), exchanges(stack)
+        time.sleep(0.2)
         return first == (stack.demo.stats(), exchanges(stack))
 
-    eventually(still, 10, "the end of every answer")
+    eventually(still, what="the end of every answer")
     counted["exchanges"] = exchanges(stack) - before
 
 
@@ -198,7 +200,7 @@ def test_who_leaves_pays_for_what_was_made(stack: Stack) -> None:
         for done in [pool.submit(ask_and_leave, stack, key.value, it) for it in leavings()]:
             done.result()
     assert counted["exchanges"] >= stack.demo.requests() > CUTS * 8 // 10
-    records = stack.admin.usage(key.id, counted["exchanges"], within=10)
+    records = stack.admin.usage(key.id, counted["exchanges"])
     outcomes = Counter(record.outcome for record in records)
     assert outcomes["downstream_disconnect"] > CUTS // 2, outcomes
     assert outcomes["upstream_reset"] == 0, outcomes
@@ -219,7 +221,7 @@ def test_who_leaves_pays_for_what_was_made(stack: Stack) -> None:
         (budget,) = stack.admin.key(key.id)["budgets"]
         return nanos(budget["current_usage"]) == sum(charged.values())
 
-    eventually(booked, 5, "all of it in the budget")
+    eventually(booked, what="all of it in the budget")
 
 
 def test_who_leaves_before_the_first_byte_pays_for_the_input(stack: Stack) -> None:
@@ -230,7 +232,7 @@ def test_who_leaves_before_the_first_byte_pays_for_the_input(stack: Stack) -> No
     thinking = [(b"x-demo-delay-ms", b"60000")]
     exchanges = [ask(stack, key.value, leaving, thinking) for leaving in leavings]
     eventually(
-        lambda: stack.demo.served("gpt-4o")["requests"] == len(leavings), 5, "all at the provider"
+        lambda: stack.demo.served("gpt-4o")["requests"] == len(leavings), what="all at the provider"
     )
     for exchange in exchanges:
         exchange.leave()

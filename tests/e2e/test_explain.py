@@ -93,7 +93,7 @@ def test_explaining_reserves_and_sends_nothing(stack: Stack) -> None:
         assert (limit["level"], limit["room"]) == ("virtual_key", "no")
         return True
 
-    eventually(exhausted, 5, "the request in the ledger")
+    eventually(exhausted, what="the request in the ledger")
     assert stack.caller(key.value).chat("gpt-4o").status_code == 429
 
 

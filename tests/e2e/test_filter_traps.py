@@ -22,8 +22,6 @@ from stack import KeyInForce, Stack
 from waiting import eventually, stays
 
 MODEL = "gpt-4o"
-# Until a lost stream is noticed and another context has taken the role: lease, then a tick.
-TAKEOVER = 8.0
 # Until a VM without a heartbeat is taken for dead, and what it had in flight is reported.
 BURIAL = 15.0
 
@@ -83,7 +81,7 @@ def assert_little_is_stranded(
         assert body["reserved"] <= traps * 16 * max(record.cost for record in records)
         return True
 
-    eventually(told, 5, "what is stranded")
+    eventually(told, what="what is stranded")
 
 
 def test_when_the_vm_of_the_stream_traps_another_takes_its_place(fragile: Stack) -> None:
@@ -93,18 +91,16 @@ def test_when_the_vm_of_the_stream_traps_another_takes_its_place(fragile: Stack)
     doomed = stack.key()
     caller = stack.caller(key.value)
     assert trap(stack, key, "trap-sync").status_code == 200, "requests don't notice"
-    eventually(lambda: "trapped on request" in stack.envoy.text(), 3, "the trap")
+    eventually(lambda: "trapped on request" in stack.envoy.text(), what="the trap")
     assert [caller.chat(MODEL).status_code for _ in range(10)] == [200] * 10
     # Usage goes up again, and policy comes down again, through the new holder.
     ledger.assert_is_the_truth(stack, key, MODEL)
     stack.admin.delete_key(doomed.id)
-    eventually(
-        lambda: stack.caller(doomed.value).chat(MODEL).status_code == 401, TAKEOVER, "a push"
-    )
+    eventually(lambda: stack.caller(doomed.value).chat(MODEL).status_code == 401, what="a push")
     # A second time: the role moves between workers, too. Asked by a request that is refused, as one that is
     # on its way in the worker that traps would be charged by estimate.
     assert stack.caller(**{"x-fault-injection": "trap-sync"}).chat(MODEL).status_code == 401
-    eventually(lambda: stack.envoy.text().count("trapped on request") >= 2, TAKEOVER, "the trap")
+    eventually(lambda: stack.envoy.text().count("trapped on request") >= 2, what="the trap")
     ledger.assert_is_the_truth(stack, key, MODEL)
 
 
@@ -122,7 +118,7 @@ def test_a_trap_in_a_worker_refuses_that_request_and_spares_the_next(fragile: St
     def recovered() -> bool:
         return all(stack.caller(key.value).post(CHAT, {}).status_code == 400 for _ in range(4))
 
-    eventually(recovered, 3, "the reloaded VM")
+    eventually(recovered, what="the reloaded VM")
     assert stack.vm_reloads() > 0, "what every other test asserts to be zero does count"
     assert "sk-bf-" not in refused.text
     statuses = [caller.chat(MODEL).status_code for _ in range(8)]
@@ -142,7 +138,7 @@ def test_a_worker_that_keeps_trapping_never_lets_a_request_through_unjudged(
         # Whatever state the VM is in: without a key there is no way.
         assert stack.caller().chat(MODEL).status_code in (401, 503)
     assert stack.demo.requests() == 0
-    eventually(lambda: stack.caller(key.value).chat(MODEL).status_code == 200, 5, "recovery")
+    eventually(lambda: stack.caller(key.value).chat(MODEL).status_code == 200, what="recovery")
 
 
 # ---- what the dead VM had in flight
@@ -162,17 +158,17 @@ def test_streams_in_flight_are_charged_when_their_vm_traps(fragile: Stack) -> No
     for stream in streams:
         stream.send(raw.request(headers=headers, body=body))
         assert stream.read_head().status == 200
-    eventually(lambda: stack.demo.served(MODEL)["output_tokens"] >= 60, 5, "something to pay for")
+    eventually(lambda: stack.demo.served(MODEL)["output_tokens"] >= 60, what="something to pay for")
     trap_each_worker(stack, key)
     for stream in streams:
         while stream.read_some():
             pass
         stream.close()
-    eventually(lambda: judges_again(stack, key), 3, "the reloaded VMs")
+    eventually(lambda: judges_again(stack, key), what="the reloaded VMs")
     served = stack.demo.served(MODEL)
     assert served["requests"] == 6
 
-    records = stack.admin.usage(key.id, 6, within=BURIAL)
+    records = stack.admin.usage(key.id, 6)
     assert {record.outcome for record in records} == {"filter_trap"}
     assert all(record.estimated for record in records)
     # Nobody knows how much of it was seen: the most that it can have cost, which was reserved.
@@ -201,8 +197,8 @@ def test_a_request_that_traps_its_own_vm_on_its_way_is_charged(fragile: Stack) -
         before = stack.demo.requests()
         assert trap(stack, key, place).status_code == status, place
         assert stack.demo.requests() - before == reached, place
-        eventually(lambda: serves_again(stack, others), 3, "the reloaded VM")
-    records = stack.admin.usage(key.id, 3, within=BURIAL)
+        eventually(lambda: serves_again(stack, others), what="the reloaded VM")
+    records = stack.admin.usage(key.id, 3)
     assert {record.outcome for record in records} == {"filter_trap"}
     assert all(record.estimated and record.cost > 0 for record in records)
     assert_little_is_stranded(stack, key, records, traps=3)
@@ -235,13 +231,13 @@ def test_traps_again_and_again_under_load_lose_and_leak_nothing(fragile: Stack) 
         try:
             for number in range(5):
                 more = stack.demo.requests() + 15
-                eventually(lambda more=more: stack.demo.requests() >= more, 10, "some requests")
+                eventually(lambda more=more: stack.demo.requests() >= more, what="some requests")
                 if number == 2:
                     stack.caller(spender.value, **{"x-fault-injection": "trap-sync"}).post(CHAT, {})
                 trap_each_worker(stack, spender)
                 # A VM that dies at once again is not what is meant here.
-                eventually(lambda: judges_again(stack, spender), 5, "the reloaded VMs")
-            eventually(full.is_set, 20, "the limit")
+                eventually(lambda: judges_again(stack, spender), what="the reloaded VMs")
+            eventually(full.is_set, what="the limit")
         finally:
             full.set()
         for finished in loads:
@@ -259,7 +255,7 @@ def test_traps_again_and_again_under_load_lose_and_leak_nothing(fragile: Stack) 
 
     # What a trapped VM had on its way is recorded when it has been silent for long enough.
     stays(lambda: ledger.records(stack, key) <= 900, BURIAL, "the limit")
-    count = eventually(recorded, TAKEOVER, "a record of each request")
+    count = eventually(recorded, what="a record of each request")
     records = stack.admin.usage(key.id, count)
     outcomes = {record.outcome for record in records}
     assert outcomes <= {"complete", "filter_trap", "downstream_disconnect", "upstream_reset"}

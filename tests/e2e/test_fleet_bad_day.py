@@ -35,7 +35,6 @@ class Load:
     def __init__(self, callers: list[Caller], threads: int = 8) -> None:
         self.callers = callers
         self.statuses: list[tuple[float, int, str]] = []
-        self.longest = 0.0
         self._end = threading.Event()
         self._pool = ThreadPoolExecutor(threads)
         self._running = [self._pool.submit(self._call, number) for number in range(threads)]
@@ -50,9 +49,7 @@ class Load:
             begun = time.monotonic()
             try:
                 with caller.stream(body, **steering) as response:
-                    waited = time.monotonic() - begun
                     if response.status_code == 200:
-                        self.longest = max(self.longest, waited)
                         for count, _ in enumerate(response.iter_raw()):
                             if leaves and count == 1:
                                 break
@@ -76,7 +73,7 @@ class Load:
         self._pool.shutdown()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_no_death_and_no_silence_overspends_a_budget(new_stack) -> None:
     stack = new_stack()
     fleet = Fleet(stack, 4)
@@ -87,26 +84,25 @@ def test_no_death_and_no_silence_overspends_a_budget(new_stack) -> None:
     load = Load(fleet.callers(key))
     try:
         served = lambda: stack.demo.requests()  # noqa: E731
-        eventually(lambda: served() >= 100, 20, "some requests")
+        eventually(lambda: served() >= 100, what="some requests")
 
         fleet.more[-1].kill()
         load.callers = load.callers[:-1]
         more = served() + 100
-        eventually(lambda: served() >= more, 20, "requests without one of the Envoys")
+        eventually(lambda: served() >= more, what="requests without one of the Envoys")
 
         more = served() + 5
         stack.control_plane.kill()
-        eventually(lambda: served() >= more, 10, "requests without a control plane")
+        eventually(lambda: served() >= more, what="requests without a control plane")
         stack.start_control_plane()
         more = served() + 50
-        eventually(lambda: served() >= more, 20, "requests with a new control plane")
+        eventually(lambda: served() >= more, what="requests with a new control plane")
 
-        load.longest = 0.0
         began = time.monotonic()
         stack.control_plane.suspend()
         stays(lambda: truth(stack, price) <= room, PAUSE, "the budget")
         stack.control_plane.resume()
-        # Nobody waited for it while there was something to spend; then it was said that there is not.
+        # Served while there was something to spend; then it was said that there is not.
         during = load.since(began)
         assert (200, "") in during
         assert {status for status, _ in during} <= {0, 200, 402, 503}
@@ -125,7 +121,7 @@ def test_no_death_and_no_silence_overspends_a_budget(new_stack) -> None:
         assert sum(record.cost for record in records) == spent <= room
         return True
 
-    eventually(told, 20, "one sum at every level")
+    eventually(told, what="one sum at every level")
     spent = family.used()[LEVELS[0]]
     # All but what the killed one held is spent, and what it had served and not reported.
     unreported = truth(stack, price) - spent
@@ -151,6 +147,7 @@ def test_no_request_waits_for_the_control_plane_while_its_lease_lasts(new_stack)
     # Every worker has seen the key.
     for caller in callers * 8:
         assert caller.chat(MODEL).status_code == 200
+    waits = lease_waits(fleet)
     stack.control_plane.suspend()
     load = Load(callers, threads=4)
     try:
@@ -158,9 +155,14 @@ def test_no_request_waits_for_the_control_plane_while_its_lease_lasts(new_stack)
     finally:
         load.stop()
         stack.control_plane.resume()
-    assert len(load.statuses) >= 50
-    # Who asks a control plane that hangs is told after two seconds that it cannot say.
-    assert load.longest < 1
+    assert {status for _, status, _ in load.statuses} == {200}
+    assert lease_waits(fleet) == waits
+
+
+def lease_waits(fleet: Fleet) -> int:
+    """Requests that waited for the control plane, at any Envoy."""
+    stats = [envoy.stats("reeve_lease_waits_total") for envoy in (fleet.stack, *fleet.more)]
+    return sum(count for of_one in stats for count in of_one.values())
 
 
 def test_an_envoy_that_hears_nothing_for_too_long_refuses_until_it_does(new_stack) -> None:
@@ -179,11 +181,11 @@ def test_an_envoy_that_hears_nothing_for_too_long_refuses_until_it_does(new_stac
     stays(lambda: caller.chat(MODEL).status_code == 200, 4, "service by a control plane that beats")
     stack.control_plane.suspend()
     assert caller.chat(MODEL).status_code == 200, "a moment is no silence"
-    eventually(lambda: caller.chat(MODEL).status_code == 503, 5, "the end of service")
+    eventually(lambda: caller.chat(MODEL).status_code == 503, what="the end of service")
     assert denial(caller.chat(MODEL)) == (503, "policy_stale")
     # A process that sleeps has heard nothing either, and knows before anybody tells it.
     stack.envoy.suspend()
     stack.envoy.resume()
     assert denial(caller.chat(MODEL)) == (503, "policy_stale")
     stack.control_plane.resume()
-    eventually(lambda: caller.chat(MODEL).status_code == 200, 10, "service again")
+    eventually(lambda: caller.chat(MODEL).status_code == 200, what="service again")

@@ -63,7 +63,7 @@ def test_a_limit_of_a_model_is_shared_by_all_keys(stack: Stack, limits: Limits) 
         shown = stack.admin.get(f"{CONFIGS}/{config['id']}")["model_config"]
         return shown["rate_limit"]["request_current_usage"] == 10
 
-    eventually(counted, 5, "ten requests in the ledger")
+    eventually(counted, what="ten requests in the ledger")
 
 
 def test_a_budget_of_a_provider_pays_for_everyone(stack: Stack, limits: Limits) -> None:
@@ -77,7 +77,7 @@ def test_a_budget_of_a_provider_pays_for_everyone(stack: Stack, limits: Limits) 
         (budget,) = stack.admin.get(PROVIDER)["provider"]["budgets"]
         return nanos(budget["current_usage"]) == cost
 
-    eventually(charged, 5, "the provider's budget is charged what the request cost")
+    eventually(charged, what="the provider's budget is charged what the request cost")
     limits.provider(budget={"max_limit": 0, "reset_duration": "1d"})
     refused = stack.caller(key.value).chat("gpt-4o")
     assert denial(refused) == (402, "budget_exceeded")

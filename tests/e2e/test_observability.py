@@ -31,7 +31,7 @@ def logged(stack: Stack, request_id: str) -> Line:
     def found() -> list[Line]:
         return [line for line in access_log(stack) if line.get("request_id") == request_id]
 
-    (line,) = eventually(found, 5, f"request {request_id} in the access log")
+    (line,) = eventually(found, what=f"request {request_id} in the access log")
     return line
 
 
@@ -173,7 +173,7 @@ def test_metrics_count_exchanges_tokens_and_cost_by_operation_and_provider(
     whole, stream = at.calls()
     labels = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "anthropic"}
     # Envoy merges histograms of its workers every few seconds: those of earlier tests have to be in.
-    before = eventually(lambda: merged(scraped(stack)), 12, "the histograms of what went before")
+    before = eventually(lambda: merged(scraped(stack)), what="the histograms of what went before")
     for call in (whole, stream):
         assert at.send(stack.caller(key.value), call).status_code == 200
     served = stack.demo.served(at.model(whole))
@@ -194,7 +194,7 @@ def test_metrics_count_exchanges_tokens_and_cost_by_operation_and_provider(
         assert grown("gen_ai_client_token_usage_count", gen_ai_token_type="output") == 2
         return True
 
-    eventually(counted, 12, "two exchanges in the metrics")
+    eventually(counted, what="two exchanges in the metrics")
 
 
 def test_metrics_count_refusals_by_their_kind(stack: Stack) -> None:

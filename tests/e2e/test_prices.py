@@ -159,7 +159,7 @@ def test_a_model_without_a_price_costs_the_ceiling_if_there_is_one(new_stack) ->
     assert usage.cost == served["input_tokens"] * 20_000 + served["output_tokens"] * 100_000
     assert usage.record["price_version"] > 10**12
     stack.admin.put("/api/config", {"client_config": {"unpriced_model_ceiling": None}})
-    assert denial(eventually(lambda: [ask()], 2, "an answer")[0]) == (402, "price_unknown")
+    assert denial(eventually(lambda: [ask()], what="an answer")[0]) == (402, "price_unknown")
 
 
 def per_unit(provider: str, model: str, meter: str) -> int:

@@ -60,7 +60,7 @@ class Up:
             except httpx.TransportError:
                 return False
 
-        eventually(ready, 30, "`reeve up --dev` to serve")
+        eventually(ready, what="`reeve up --dev` to serve")
 
     def stop(self) -> None:
         self.process.stop()
@@ -72,7 +72,7 @@ class Up:
         command = command.replace("localhost:8080", f"localhost:{self.stack.port}")
         command = command.replace("curl ", "curl -sS -w '\\n%{http_code}' ", 1)
         done = subprocess.run(
-            ["sh", "-c", command], capture_output=True, text=True, timeout=20, check=False
+            ["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
         body, _, status = done.stdout.rpartition("\n")
@@ -108,7 +108,7 @@ def test_the_articles_quick_start_works_to_the_letter(up: Up) -> None:
     with_key = FIRST_CALL.replace("curl ", f"curl -H 'x-bf-vk: {key['value']}' ", 1)
     allowed = with_key.replace("openai/gpt-4o-mini", "gpt-4o")
     assert up.sh(FIRST_CALL)[0] == 401
-    eventually(lambda: up.sh(allowed)[0] == 200, 1, "the new key")
+    eventually(lambda: up.sh(allowed)[0] == 200, what="the new key")
     status, body = up.sh(with_key)
     assert (status, json.loads(body)["type"]) == (403, "model_blocked")
     assert up.sh(with_key.replace("openai/", ""))[0] == 403
@@ -116,11 +116,11 @@ def test_the_articles_quick_start_works_to_the_letter(up: Up) -> None:
     disable = f"""curl -X PUT http://localhost:8080/api/governance/virtual-keys/{key["id"]} \\
 -H "Content-Type: application/json" -d '{{"is_active": false}}'"""
     assert up.sh(disable)[0] == 200
-    eventually(lambda: up.sh(allowed)[0] == 403, 1, "the disabled key")
+    eventually(lambda: up.sh(allowed)[0] == 403, what="the disabled key")
 
 
 def test_what_up_prints_says_what_to_do_next(up: Up) -> None:
-    text = eventually(lambda: "curl" in up.process.text() and up.process.text(), 5, "the banner")
+    text = eventually(lambda: "curl" in up.process.text() and up.process.text(), what="the banner")
     for expected in (
         f"http://localhost:{up.stack.port}",
         f":{up.stack.http_port}",
@@ -159,7 +159,7 @@ def test_a_second_start_finds_what_the_first_has_stored(up: Up) -> None:
         except httpx.TransportError:
             return False
 
-    eventually(answered, 30, "the second start")
+    eventually(answered, what="the second start")
     assert up.sh(chat)[0] == 200
     assert up.sh(FIRST_CALL)[0] == 401
 
@@ -176,7 +176,7 @@ def test_a_port_that_is_taken_is_named_before_anything_is_started() -> None:
     try:
         with socket.create_server(("127.0.0.1", up.stack.port)):
             up.process.start()
-            eventually(lambda: not up.process.alive(), 10, "the end of `reeve up`")
+            eventually(lambda: not up.process.alive(), what="the end of `reeve up`")
         assert up.process.exit_code() != 0
         assert str(up.stack.port) in up.process.text()
         assert "REEVE_PORT" in up.process.text()

@@ -52,7 +52,7 @@ def test_a_key_sees_what_is_left_to_it_at_every_level(stack: Stack) -> None:
         assert requests["request_usage"]["used"] == 3
         return True
 
-    eventually(told, 5, "the quota to tell what was used")
+    eventually(told, what="the quota to tell what was used")
 
 
 AMOUNTS = ("limit", "used", "reserved", "suspense", "remaining")

@@ -126,7 +126,7 @@ def test_what_a_killed_envoy_held_is_in_suspense_until_it_is_released(own_stack:
         shown = budget["usage"]
         return {name: nanos(shown[name]) for name in ("used", "reserved", "suspense", "remaining")}
 
-    eventually(lambda: usage()["used"] == cost, 5, "the cost in the ledger")
+    eventually(lambda: usage()["used"] == cost, what="the cost in the ledger")
     held = usage()["reserved"]
     assert held > 0 and usage()["suspense"] == 0
     (session,) = stack.admin.get("/api/governance/sessions")["sessions"]

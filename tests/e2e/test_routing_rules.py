@@ -57,7 +57,7 @@ def _routed() -> Iterator[tuple[Stack, Demo]]:
         def answers() -> bool:
             return caller.chat("spare/gpt-4o").status_code == 200
 
-        eventually(answers, 10, "Envoy to know the second provider")
+        eventually(answers, what="Envoy to know the second provider")
         yield stack, spare
 
 
@@ -169,8 +169,8 @@ def test_targets_are_drawn_by_weight(rules: Rules) -> None:
     )
     for _ in range(100):
         rules.place(key)
-    # 100 draws with 0.7: outside of 50..88 once in a hundred thousand runs.
-    assert 50 <= rules.spare.requests() <= 88
+    # 100 draws with 0.7: outside of 45..91 once in 7,000,000 runs.
+    assert 45 <= rules.spare.requests() <= 91
     assert rules.stack.demo.requests() + rules.spare.requests() == 100
 
 

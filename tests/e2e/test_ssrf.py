@@ -93,7 +93,7 @@ def test_a_public_name_that_leads_to_a_private_address_is_not_connected_to(named
     assert inside.connections == 0
     # It would have noticed.
     assert caller.chat("plain/gpt-4o").status_code == 503
-    eventually(lambda: inside.connections > 0, 5, "a connection")
+    eventually(lambda: inside.connections > 0, what="a connection")
     inside.close()
 
 
@@ -108,7 +108,7 @@ def test_a_name_that_turns_to_a_metadata_service_later_is_not_connected_to(named
     def denied() -> bool:
         return caller.chat("own/gpt-4o").status_code == 503
 
-    eventually(denied, 15, "the other address")
+    eventually(denied, what="the other address")
     _, connections = denials(stack, "own")
     served = stack.demo.requests()
     stays(denied, 1, "the refusal")

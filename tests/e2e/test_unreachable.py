@@ -4,8 +4,6 @@ of it is in the ledger when it is back. Bounds: docs/limits.md.
 
 from __future__ import annotations
 
-import pytest
-
 from fleet import Fleet
 from llm import Caller, denial
 from money import nanos
@@ -33,7 +31,6 @@ def allow(fleet: Fleet, when: str) -> None:
     assert answer["client_config"]["when_unreachable"] == when
 
 
-@pytest.mark.timeout(120)
 def test_without_a_control_plane_each_envoy_goes_as_far_as_its_allowance_and_no_further(
     new_stack,
 ) -> None:
@@ -52,10 +49,10 @@ def test_without_a_control_plane_each_envoy_goes_as_far_as_its_allowance_and_no_
         assert (usage["used"], usage["max_overspend"]) == (MAX, 2 * ALLOWANCE)
         return True
 
-    eventually(all_counted, 5, "what was used")
+    eventually(all_counted, what="what was used")
     stack.control_plane.kill()
     # What it said a moment ago still stands.
-    eventually(lambda: one.chat(MODEL).status_code == 200, 3, "the allowance")
+    eventually(lambda: one.chat(MODEL).status_code == 200, what="the allowance")
     assert until_unavailable(one) == ALLOWANCE - 1
     assert until_unavailable(other) == ALLOWANCE
     assert stack.demo.requests() == MAX + 2 * ALLOWANCE
@@ -67,18 +64,17 @@ def test_without_a_control_plane_each_envoy_goes_as_far_as_its_allowance_and_no_
         assert usage["used"] == MAX + 2 * ALLOWANCE
         return True
 
-    eventually(told, 15, "what was used beyond the limit")
+    eventually(told, what="what was used beyond the limit")
     for caller in (one, other):
-        eventually(lambda c=caller: denial(c.chat(MODEL)) == (429, "request_limited"), 5, "a no")
+        eventually(lambda c=caller: denial(c.chat(MODEL)) == (429, "request_limited"), what="a no")
     # A second time in the same window there is nothing left of it.
     stack.control_plane.kill()
     for caller in (one, other):
-        eventually(lambda c=caller: denial(c.chat(MODEL))[0] == 503, 5, "nothing")
+        eventually(lambda c=caller: denial(c.chat(MODEL))[0] == 503, what="nothing")
         assert until_unavailable(caller) == 0
     assert stack.demo.requests() == MAX + 2 * ALLOWANCE
 
 
-@pytest.mark.timeout(120)
 def test_money_beyond_a_budget_is_charged_to_the_nano_dollar(new_stack) -> None:
     """And with `fail_closed`, the default, there is none."""
     stack = new_stack()
@@ -113,5 +109,5 @@ def test_money_beyond_a_budget_is_charged_to_the_nano_dollar(new_stack) -> None:
         assert stack.demo.requests() == sum(held) + sum(alone)
         return True
 
-    eventually(counted, 15, "all of it in the ledger")
+    eventually(counted, what="all of it in the ledger")
     assert served == truth(stack, price)
