@@ -29,7 +29,7 @@ static UPSERT: Values = Values::new(
 
 /// How far has been looked.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+pub(super) struct Seen {
     /// In `recalls`.
     sequence: i64,
     /// In `holdings`.
@@ -59,7 +59,7 @@ pub async fn run(app: Arc<App>) {
 }
 
 /// What was recalled before this replica was there is asked for again by who still needs it.
-async fn begin(app: &App) -> Result<Seen, Error> {
+pub(super) async fn begin(app: &App) -> Result<Seen, Error> {
     let mut tx = app.db.begin_read().await?;
     Ok(Seen {
         sequence: latest(&mut tx).await?,
@@ -68,7 +68,8 @@ async fn begin(app: &App) -> Result<Seen, Error> {
     })
 }
 
-async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
+/// Tells what is new: who is to give back something, and who waits that something was given back.
+pub(super) async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
     let mut tx = app.db.begin_read().await?;
     let rows: Vec<(String, i64, Session, Session, i64, i64)> = tx
         .query(
@@ -92,8 +93,9 @@ async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
             base,
         });
     }
-    // Our own writer has told already.
-    if !is_alone && revision != seen.revision {
+    // Of what our own writer changed it has told already, but whose change it was is not known: an Envoy may
+    // have returned something elsewhere, and be connected here by now.
+    if revision != seen.revision {
         app.ledger.freed.send_replace(());
     }
     Ok(Seen {

@@ -13,7 +13,7 @@ use super::testing::{BUDGET, Fleet};
 use super::{Joined, Key, Unavailable};
 use crate::app::App;
 use crate::db::testing::on_every_database;
-use crate::testing::{Api, START_MS};
+use crate::testing::{Api, START_MS, in_time};
 use crate::usage::tests::{boot, charge, record};
 
 on_every_database! {
@@ -295,12 +295,13 @@ on_every_database! {
         let (session, key, want) = (a.session, fleet.budget.clone(), BUDGET - of_a);
         let waiting = tokio::spawn(async move {
             let ask = Ask { session, lent: of_a, returned: 0, want, waits: true };
-            app.ledger.ask_patiently(vec![(key, ask)], Duration::from_secs(20)).await
+            app.ledger.ask_patiently(vec![(key, ask)], Duration::from_hours(1)).await
         });
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!waiting.is_finished());
         fleet.ask(b.session, [of_b, of_b], 0).await;
-        assert_eq!(waiting.await.unwrap().unwrap()[0].1.lent, BUDGET);
+        let answers = in_time("an answer", waiting).await.unwrap().unwrap();
+        assert_eq!(answers[0].1.lent, BUDGET);
     }
 
     async fn a_limit_that_is_lowered_keeps_its_usage(db: Db) {
