@@ -149,7 +149,13 @@ async fn transact(app: &App, books: &mut Books, jobs: &[Job]) -> Result<Outcomes
                 }
                 Outcome::Ended(ended)
             }
-            Job::Ask { asks, .. } if asks.iter().all(|(_, ask)| books.is_counted(ask.session)) => {
+            // Who waits must not go on as if it were counted; who only tells must not keep from us what
+            // others tell in the same message.
+            Job::Ask { asks, .. }
+                if asks
+                    .iter()
+                    .all(|(_, ask)| !ask.waits || books.is_counted(ask.session)) =>
+            {
                 let recalls = &mut outcomes.recalls;
                 Outcome::Answered(ask(&mut tx, books, asks, recalls, now_ms).await?)
             }
@@ -301,6 +307,18 @@ async fn ask(
 ) -> Result<Vec<(Key, Answer)>, Error> {
     let mut answers = Vec::with_capacity(asks.len());
     for (key, ask) in asks {
+        // It holds nothing any more: what it says changes nothing, and need not be said again.
+        if !books.is_counted(ask.session) {
+            let answer = Answer {
+                lent: ask.lent,
+                tight: true,
+                recall: false,
+                posted: 0,
+                committed: 0,
+            };
+            answers.push((key.clone(), answer));
+            continue;
+        }
         books.fetch(tx, &[key]).await?;
         let limit = books.limit(&key.limit_id);
         let is_current = limit.is_some_and(|limit| is_current(limit, key, now_ms));
