@@ -7,12 +7,12 @@ use reeve_policy::lease::{Answer, Ask, standing};
 use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinHandle;
 
-use super::testing::BUDGET;
+use super::testing::{BUDGET, budget};
 use super::{Key, Recall, Unavailable, follow_replicas, replicas};
 use crate::db::Db;
 use crate::db::testing::on_every_database;
 use crate::policy_sync::nodes::Seat;
-use crate::testing::{Api, START_MS, in_time, until};
+use crate::testing::{Api, in_time, until};
 use crate::usage::tests::boot;
 
 /// How long a request is held that must not have to wait for the end of it.
@@ -42,18 +42,8 @@ impl Replica {
     /// Two, and a budget.
     async fn two(db: Db) -> (Self, Self, Key) {
         let (one, two) = (Self::new(db.clone(), "a").await, Self::new(db, "b").await);
-        let budget = one.budget().await;
+        let budget = budget(&one.api).await;
         (one, two, budget)
-    }
-
-    async fn budget(&self) -> Key {
-        let body = r#"{"name": "t", "budget": {"max_limit": 16, "reset_duration": "1m"}}"#;
-        let team = self.api.post("/api/governance/teams", body).await;
-        let limit_id = team.ok(201)["team"]["budgets"][0]["id"].as_str().unwrap();
-        Key {
-            limit_id: limit_id.to_owned(),
-            window_start_ms: START_MS,
-        }
     }
 
     fn ask(&self, returned: i64, want: i64) -> Ask {
@@ -168,7 +158,7 @@ on_every_database! {
 
     async fn what_concerns_nobody_elsewhere_is_not_passed_on(db: Db) {
         let one = Replica::new(db, "a").await;
-        let budget = one.budget().await;
+        let budget = budget(&one.api).await;
         let asks = vec![(budget, one.ask(0, BUDGET + 1))];
         let answers = one.api.app.ledger.ask(asks).await.unwrap();
         assert!(answers[0].1.recall);

@@ -12,10 +12,11 @@ use std::time::Duration;
 use reeve_policy::lease::Session;
 
 use super::sessions::{self, GONE_AFTER_MS};
-use super::{Holder, Key, Recall, accounts};
+use super::{Holder, Key, Recall};
 use crate::app::App;
 use crate::db::{Error, Tx, Values};
 use crate::policy_sync::retry::until_ok;
+use crate::usage::spent;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY_ALONE: Duration = Duration::from_secs(1);
@@ -63,7 +64,7 @@ pub(super) async fn begin(app: &App) -> Result<Seen, Error> {
     let mut tx = app.db.begin_read().await?;
     Ok(Seen {
         sequence: latest(&mut tx).await?,
-        revision: accounts::latest(&mut tx).await?,
+        revision: spent::latest(&mut tx).await?,
         is_alone: elsewhere(app, &mut tx).await?.is_empty(),
     })
 }
@@ -79,7 +80,7 @@ pub(super) async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
         .bind(seen.sequence)
         .fetch_all()
         .await?;
-    let revision = accounts::latest(&mut tx).await?;
+    let revision = spent::latest(&mut tx).await?;
     let is_alone = elsewhere(app, &mut tx).await?.is_empty();
     let mut sequence = seen.sequence;
     for (limit_id, window_start_ms, session, process, base, number) in rows {

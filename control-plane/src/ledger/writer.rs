@@ -203,14 +203,14 @@ fn tell(app: &App, jobs: impl Iterator<Item = Job>, outcomes: Outcomes) {
 }
 
 /// A life of an Envoy process says hello. One whose session was released in its absence has lost what
-/// it held, and gets another session.
+/// it held, and gets another session. One that has a session is told the same again: the first time may
+/// have been lost.
 pub(super) async fn join(
     tx: &mut Tx,
     books: &mut Books,
     boot: &Boot,
     now_ms: i64,
 ) -> Result<Joined, Error> {
-    let mut withheld = Vec::new();
     let row = match sessions::find(tx, boot).await? {
         Some(row) if !row.is_released => {
             sessions::hear(tx, boot, now_ms).await?;
@@ -225,23 +225,22 @@ pub(super) async fn join(
             let counted = books.sessions().len();
             let row = sessions::insert(tx, boot, counted, acknowledged, now_ms).await?;
             let divisor = row.standing_divisor;
-            let current = accounts::current(tx, now_ms).await?;
+            let current = books.current(tx, now_ms).await?;
             books.fetch(tx, &current.iter().collect::<Vec<_>>()).await?;
             for key in current {
-                let fits =
+                let join =
                     |account: &mut Account, terms: Terms<'_>| account.join(row.id, divisor, terms);
-                if !books.with(tx, &key, fits).await? {
-                    withheld.push(key);
-                }
+                books.with(tx, &key, join).await?;
             }
             books.count(row.id, divisor);
             row
         }
     };
+    let withheld = books.withheld(tx, row.id, now_ms).await?;
     Ok(Joined {
         session: row.id,
         standing_divisor: row.standing_divisor,
-        withheld,
+        withheld: withheld.into_iter().collect(),
         acknowledged: row.acknowledged,
     })
 }
