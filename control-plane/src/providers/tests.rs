@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use axum::http::{HeaderValue, Method, header};
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use super::{seed, store, watch_envoy_files, write_envoy_files};
 use crate::db::testing::on_every_database;
 use crate::policy_changes::{self, Kind};
 use crate::secrets::{SealingKey, Secret};
-use crate::testing::{Answer, Api, configure_providers, request};
+use crate::testing::{Answer, Api, configure_providers, request, until};
 
 pub(super) const PROVIDERS: &str = "/api/providers";
 const VALUE: &str = "sk-planted-0123456789";
@@ -477,12 +476,9 @@ on_every_database! {
         let (here, there) = (Api::new(db.clone()).await, Api::new(db).await);
         let watch = tokio::spawn(watch_envoy_files(here.app.clone()));
         there.post(PROVIDERS, OPENAI).await.ok(201);
-        let arrived = async {
-            while !envoy_dir(&here).join("bootstrap.json").exists() || clusters(&here).is_empty() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), arrived).await.unwrap();
+        let is_there =
+            async || envoy_dir(&here).join("bootstrap.json").exists() && !clusters(&here).is_empty();
+        until("the cluster is in Envoy's files", is_there).await;
         assert_eq!(secrets(&here), [VALUE]);
         here.app.stop();
         watch.await.unwrap();
