@@ -9,6 +9,7 @@ use reeve_policy::expression::{
     Variable,
 };
 use reeve_policy::limit::Metric;
+use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::routing_rules::{Destination, Rule, Target};
 use reeve_policy::virtual_key::VirtualKey;
 
@@ -194,6 +195,40 @@ fn limits_of_the_provider_count_once_it_is_named() {
         sent(&policy, &head, &named).unwrap().first().provider,
         "azure"
     );
+}
+
+#[test]
+fn the_limits_of_a_model_are_found_by_its_alias_too() {
+    let limits = || {
+        ModelLimitsTable::new(vec![ModelLimits {
+            id: "gpt-4o".into(),
+            model: Some("gpt-4o".into()),
+            provider: Some("openai".into()),
+            limits: vec![limit("model-budget", Metric::Cost)],
+        }])
+    };
+    let named = CHAT.replace("gpt-4o", "openai/fast");
+    let head = Head::post("/v1/chat/completions");
+    for (level, is_the_keys) in [("model", false), ("virtual_key_model", true)] {
+        let usage = Usage::parse(Metric::Cost, level).unwrap();
+        let mut policy = with_rule(above(usage, 50)).with_settings(|settings| {
+            for provider in &mut settings.providers {
+                provider.aliases = [("fast".into(), "gpt-4o".into())].into();
+            }
+            if !is_the_keys {
+                settings.model_limits = limits();
+            }
+        });
+        if is_the_keys {
+            policy = policy.with_key(|key| key.model_limits = limits());
+        }
+        let mut goes_to = |used| {
+            policy.used.insert("model-budget".into(), used);
+            sent(&policy, &head, &named).unwrap().into_first().provider
+        };
+        assert_eq!(goes_to(900_000_000), "azure", "{level}");
+        assert_eq!(goes_to(100_000_000), "openai", "{level}");
+    }
 }
 
 #[test]
