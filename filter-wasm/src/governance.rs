@@ -15,6 +15,7 @@ use reeve_exchange::reply::Reply;
 use reeve_exchange::request;
 use reeve_exchange::{Denial, reply};
 use reeve_llm::WireFormat;
+use reeve_policy::expression::Fault;
 use reeve_policy::lease::{Refused, Taken, Tenure, Want};
 
 #[cfg(feature = "fault-injection")]
@@ -116,14 +117,14 @@ impl Governance {
             if now_ms != admitted_at_ms {
                 policy.refresh();
             }
-            request::judge_body(policy, now_ms, admission, &body, random())
+            request::judge_body_watched(policy, now_ms, admission, &body, random(), &mut |looked| {
+                if looked.answer == Err(Fault::Failed) {
+                    metrics::rule_failed(&looked.rule.id);
+                }
+            })
         });
         match judged {
-            Ok(chain) => {
-                let failed = chain.ruling().failed.iter();
-                failed.for_each(|id| metrics::rule_failed(id));
-                self.go_on(history::size(self.reachable(chain)), size, Some(0), now_ms)
-            }
+            Ok(chain) => self.go_on(history::size(self.reachable(chain)), size, Some(0), now_ms),
             Err(denial) => self.refuse(&denial),
         }
     }

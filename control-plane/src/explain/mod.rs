@@ -219,7 +219,7 @@ fn planned(chain: &Chain) -> Planned {
         }),
         attempts: chain.attempts().map(attempt).collect(),
         left_out: chain.left_out().to_vec(),
-        routing_rule_id: chain.ruling().rule_id.clone(),
+        routing_rule_id: chain.rule_id().cloned(),
     }
 }
 

@@ -30,16 +30,8 @@ pub struct Chain {
     left_out: Vec<LeftOut>,
     /// Why the first choice is not among them any more: it had no room under a limit.
     denial: Option<Denial>,
-    ruling: Ruling,
-}
-
-/// What routing rules had to do with it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ruling {
-    /// The rule that decided; `None`: none did.
-    pub rule_id: Option<String>,
-    /// Rules that could not be evaluated, and were passed over.
-    pub failed: Vec<String>,
+    /// The routing rule that decided; `None`: none did.
+    rule_id: Option<String>,
 }
 
 /// A provider that is not asked.
@@ -97,7 +89,7 @@ impl From<Plan> for Chain {
             others: Vec::new(),
             left_out: Vec::new(),
             denial: None,
-            ruling: Ruling::default(),
+            rule_id: None,
         }
     }
 }
@@ -118,17 +110,17 @@ impl Chain {
             others: attempts.collect(),
             left_out,
             denial,
-            ruling: Ruling::default(),
+            rule_id: None,
         })
     }
 
-    pub(crate) fn ruled(self, ruling: Ruling) -> Self {
-        Self { ruling, ..self }
+    pub(crate) fn ruled(self, rule_id: Option<String>) -> Self {
+        Self { rule_id, ..self }
     }
 
-    /// What routing rules had to do with it.
-    pub const fn ruling(&self) -> &Ruling {
-        &self.ruling
+    /// The routing rule that decided where it goes; `None`: none did.
+    pub const fn rule_id(&self) -> Option<&String> {
+        self.rule_id.as_ref()
     }
 
     /// The attempt that is made first.
@@ -224,7 +216,7 @@ impl Chain {
             return self.clamped_or_refused(&short, exceeded, denial);
         }
         let base = self.first.body.clone();
-        let (mut left_out, ruling) = (self.left_out, self.ruling);
+        let (mut left_out, rule_id) = (self.left_out, self.rule_id);
         let mut kept = Vec::new();
         for plan in std::iter::once(self.first).chain(self.others) {
             match denial_of(&plan) {
@@ -238,7 +230,7 @@ impl Chain {
         }
         rebase(&mut kept, base.as_deref());
         match Self::new(kept, left_out, denial) {
-            Ok(chain) => Shortened::GoOn(chain.ruled(ruling)),
+            Ok(chain) => Shortened::GoOn(chain.ruled(rule_id)),
             Err(denial) => Shortened::Refuse(denial),
         }
     }

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use reeve_llm::{Body, BodyKind, Endpoint, Output, Request, RequestError};
-use reeve_policy::expression::Fault;
 use reeve_policy::limit::{Exceeded, Level, Limit, Metric};
 use reeve_policy::money::Nanos;
 use reeve_policy::price_list::PriceList;
@@ -17,7 +16,7 @@ use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{Owner, Subject, VirtualKey, applicable_limits};
 
 use crate::Denial;
-use crate::chain::{Chain, LeftOut, MAX_ATTEMPTS, Reason, Ruling};
+use crate::chain::{Chain, LeftOut, MAX_ATTEMPTS, Reason};
 use crate::denial::LimitExceeded;
 use crate::edit::Edit;
 use crate::head::{Admission, authenticate};
@@ -130,7 +129,7 @@ pub fn judge_body(
     judge_body_watched(view, now_ms, admission, body, draw, &mut |_| {})
 }
 
-/// The same, where `look` is told of each routing rule that looks at the request.
+/// The same, where `look` is told of each routing rule that looks at the request, whatever comes of it.
 pub fn judge_body_watched(
     view: &dyn PolicyView,
     now_ms: i64,
@@ -170,17 +169,7 @@ pub fn judge_body_watched(
         customer: customer.as_deref(),
         now_ms,
     };
-    let mut failed = Vec::new();
-    let decision = asked.decide(|looked| {
-        if looked.answer == Err(Fault::Failed) {
-            failed.push(looked.rule.id.clone());
-        }
-        look(looked);
-    });
-    let ruling = Ruling {
-        rule_id: decision.rule.map(|rule| rule.id.clone()),
-        failed,
-    };
+    let decision = asked.decide(look);
     let judging = Judging {
         view,
         settings: &settings,
@@ -192,7 +181,7 @@ pub fn judge_body_watched(
         customer: customer.as_ref(),
     };
     let chain = judging.chain(route::find(question, &decision))?;
-    Ok(chain.ruled(ruling))
+    Ok(chain.ruled(decision.rule.map(|rule| rule.id.clone())))
 }
 
 /// A request whose body was read, and who asks.

@@ -95,7 +95,7 @@ fn matches(policy: &Policy) -> bool {
 fn matched_by(policy: &Policy, head: &Head) -> bool {
     let chain = sent(policy, head, CHAT).unwrap();
     let is_sent_there = chain.first().provider == "azure";
-    assert_eq!(chain.ruling().rule_id.is_some(), is_sent_there);
+    assert_eq!(chain.rule_id().is_some(), is_sent_there);
     is_sent_there
 }
 
@@ -339,7 +339,7 @@ fn the_model_that_a_rule_chooses_is_the_one_that_is_sent_and_priced() {
 fn the_narrowest_scope_is_asked_first() {
     let always = |id| rule(id, Condition::Constant(true), None, None);
     let mut policy = policy().with_settings(|it| it.routing_rules = vec![always("global")]);
-    let chosen = |policy: &Policy| chat(policy).unwrap().ruling().rule_id.clone().unwrap();
+    let chosen = |policy: &Policy| chat(policy).unwrap().rule_id().cloned().unwrap();
     assert_eq!(chosen(&policy), "global");
     policy
         .customers
@@ -354,7 +354,7 @@ fn the_narrowest_scope_is_asked_first() {
 }
 
 #[test]
-fn a_rule_that_fails_is_passed_over_and_named() {
+fn a_rule_that_fails_is_passed_over_and_told_of() {
     let number = |name: &str| {
         let header = Integer::Of(Text::Header(name.into()));
         Condition::Integers(header, Comparison::Greater, Integer::Literal(1))
@@ -369,20 +369,23 @@ fn a_rule_that_fails_is_passed_over_and_named() {
     let head = Head::post("/v1/chat/completions").with("x-word", b"one");
     let chain = sent(&policy, &head, CHAT).unwrap();
     assert_eq!(chain.first().provider, "azure");
-    assert_eq!(chain.ruling().failed, ["failing"]);
-    let mut looked = Vec::new();
     let admission = head.judge(&policy).unwrap();
-    let _ = judge_body_watched(&policy, 0, &admission, CHAT.as_bytes(), 0, &mut |it| {
-        looked.push((it.rule.id.clone(), it.answer));
-    });
-    assert_eq!(
-        looked,
-        [
-            ("missing".into(), Err(Fault::Missing)),
-            ("failing".into(), Err(Fault::Failed)),
-            ("good".into(), Ok(true)),
-        ]
-    );
+    // Also where the request is refused after that.
+    for (body, is_forwarded) in [(CHAT, true), (&CHAT.replace("gpt-4o", "unknown"), false)] {
+        let mut looked = Vec::new();
+        let judged = judge_body_watched(&policy, 0, &admission, body.as_bytes(), 0, &mut |it| {
+            looked.push((it.rule.id.clone(), it.answer));
+        });
+        assert_eq!(judged.is_ok(), is_forwarded);
+        assert_eq!(
+            looked,
+            [
+                ("missing".into(), Err(Fault::Missing)),
+                ("failing".into(), Err(Fault::Failed)),
+                ("good".into(), Ok(true)),
+            ]
+        );
+    }
 }
 
 #[test]
