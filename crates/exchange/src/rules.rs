@@ -93,7 +93,7 @@ impl<'a> Subject<'a> for Asked<'a> {
 }
 
 /// What is known of a request that asks for a place. Limits are looked at when they are asked for, each
-/// once.
+/// once a pass.
 pub(crate) struct Known<'a> {
     asked: Asked<'a>,
     place: Place<'a>,
