@@ -6,6 +6,7 @@
 //! [ask](Want) for.
 
 mod known;
+mod postponed;
 
 use std::collections::{BTreeSet, HashMap};
 
