@@ -171,6 +171,10 @@ impl Governance {
                 }
                 Err(denial) => self.refuse(&denial),
             },
+            // One question costs little, and without it a fallback with a small limit were never there.
+            Err(Refused::Short(wants)) if asked == Some(0) && !limits::is_unreachable(now_ms) => {
+                self.ask(chain, size, asked, wants, now_ms)
+            }
             Err(Refused::Short(wants)) => match chain.pressed(missing(&wants, asked.is_some())) {
                 Pressed::GoOn(chain) => {
                     limits::postpone(&wants);
