@@ -143,6 +143,30 @@ on_every_database! {
         until("the key is blocked", is_blocked).await;
     }
 
+    async fn a_refusal_says_of_everyone_why_they_are_not_asked(db: Db) {
+        let plane = Plane::start(&db).await;
+        let ask = |fallback: &str| json!({"body": {
+            "model": "openai/gpt-4o-mini", "max_tokens": 1_000, "messages": [], "fallbacks": [fallback],
+        }});
+        let left_out = |told: &Value| -> Vec<(String, String)> {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let all = told["left_out"].as_array().unwrap().iter();
+            all.map(|it| (text(&it["provider"]), text(&it["type"]))).collect()
+        };
+        let pair = |provider: &str, kind: &str| (provider.to_owned(), kind.to_owned());
+        let told = plane.told(ask("anthropic/claude-3")).await;
+        assert_eq!(failed(&told), "access");
+        let expected = [pair("openai", "model_blocked"), pair("anthropic", "provider_blocked")];
+        assert_eq!(left_out(&told), expected);
+        assert_eq!(plane.told(ask("openai/gpt-4o")).await["decision"], "forward");
+        // When the fallback has no room either, the caller is told about the first choice.
+        plane.spend(1, 995_000_000).await;
+        let told = plane.told(ask("openai/gpt-4o")).await;
+        assert_eq!((failed(&told), &told["denial"]["type"]), ("access", &json!("model_blocked")));
+        let expected = [pair("openai", "model_blocked"), pair("openai", "budget_exceeded")];
+        assert_eq!(left_out(&told), expected);
+    }
+
     async fn what_is_spent_decides(db: Db) {
         let plane = Plane::start(&db).await;
         plane.spend(1, 995_000_000).await;

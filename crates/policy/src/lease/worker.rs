@@ -7,6 +7,7 @@
 
 mod answers;
 mod known;
+mod postponed;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -422,7 +423,6 @@ impl Held {
     fn let_go(&mut self, pools: &impl Pools, limit_id: &str, keep: i64) -> Option<Want> {
         let lease = self.now.id;
         let spare = self.now.shrink(0);
-        let mut returned = 0;
         let before = pools::look(pools, self.of(limit_id))?.returned;
         let pool = pools::change(pools, limit_id, |pool| {
             if pool.id == lease {
@@ -431,11 +431,9 @@ impl Held {
                 pool
             }
         })?;
-        if pool.id == lease {
-            returned = pool.returned.saturating_sub(before);
-        }
         self.see(pool);
-        (returned > 0).then(|| self.say(limit_id, pool, 0, false))
+        let has_returned = pool.id == lease && pool.returned > before;
+        has_returned.then(|| self.say(limit_id, pool, 0, false))
     }
 
     /// Something to say to the control plane, until it is answered.
