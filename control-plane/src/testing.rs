@@ -152,6 +152,25 @@ impl Answer {
     }
 }
 
+/// Longer than anything here takes, on the slowest machine with other tests beside it.
+pub const AGES: Duration = Duration::from_mins(1);
+
+/// Waits for what happens at some time. What never does fails the test with words, and does not hang it.
+pub async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(AGES, work).await;
+    done.unwrap_or_else(|_| panic!("not within {AGES:?}: {what}"))
+}
+
+/// Looks again and again until it is so.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    in_time(what, looking).await;
+}
+
 /// Makes providers without going through their own rules.
 pub async fn configure_providers(app: &App, names: &[&str]) {
     let mut tx = app.db.begin_write().await.unwrap();

@@ -22,7 +22,7 @@ pub(crate) fn forwarded(chain: &Chain) {
     set("reeve.endpoint", plan.endpoint.name());
     for (name, id) in [
         ("reeve.virtual_key.id", plan.key.as_ref().map(|key| &key.id)),
-        ("reeve.routing_rule.id", chain.ruling().rule_id.as_ref()),
+        ("reeve.routing_rule.id", chain.rule_id()),
         ("reeve.team.id", plan.team.as_ref().map(|team| &team.id)),
         (
             "reeve.customer.id",

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType};
 use reeve_exchange::allowance::Allowance;
-use reeve_exchange::chain::{Chain, Shortened};
+use reeve_exchange::chain::{Chain, Pressed, Shortened};
 use reeve_exchange::head::{self, Admission, Admitted};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::Reply;
-use reeve_exchange::request;
+use reeve_exchange::request::{self, Reservation};
 use reeve_exchange::{Denial, reply};
 use reeve_llm::WireFormat;
+use reeve_policy::expression::Fault;
 use reeve_policy::lease::{Refused, Taken, Tenure, Want};
 
 #[cfg(feature = "fault-injection")]
@@ -109,22 +110,22 @@ impl Governance {
 
     /// The whole body is there: decide, reserve, send.
     fn on_whole_body(&mut self, admission: &Admission, admitted_at_ms: i64, size: usize) -> Action {
-        let body = host::buffer(BufferType::HttpRequestBody, size);
+        let body = callers_body(size);
         let now_ms = host::now_ms();
         let judged = POLICY.with(|policy| {
             // What came with its headers need not look for news again.
             if now_ms != admitted_at_ms {
                 policy.refresh();
             }
-            request::judge_body(policy, now_ms, admission, &body, random())
+            request::judge_body_watched(policy, now_ms, admission, &body, random(), &mut |looked| {
+                if looked.answer == Err(Fault::Failed) {
+                    metrics::rule_failed(&looked.rule.id);
+                }
+            })
         });
         match judged {
-            Ok(chain) => {
-                let failed = chain.ruling().failed.iter();
-                failed.for_each(|id| metrics::rule_failed(id));
-                self.go_on(history::size(self.reachable(chain)), size, Some(0), now_ms)
-            }
-            Err(denial) => self.refuse(&denial),
+            Ok(chain) => self.go_on(history::size(self.reachable(chain)), size, Some(0), now_ms),
+            Err(refusal) => self.refuse(&refusal.denial),
         }
     }
 
@@ -159,11 +160,9 @@ impl Governance {
         }
         if asked.is_none() {
             let percent = chain.first().output.reserving.emergency_percent;
-            limits::draw(tenures, &reservations, percent, now_ms);
+            limits::draw(tenures, reservations, percent, now_ms);
         }
-        let taken = limits::reserve_all(tenures, &reservations, asked.unwrap_or(0), now_ms);
-        drop(reservations);
-        match taken {
+        match limits::reserve_all(tenures, reservations, asked.unwrap_or(0), now_ms) {
             Ok(taken) => match self.forward(chain, &taken, now_ms) {
                 Ok(forwarded) => {
                     send(forwarded.chain(), size, self.terms.hold_headers);
@@ -172,15 +171,27 @@ impl Governance {
                 }
                 Err(denial) => self.refuse(&denial),
             },
-            Err(Refused::Short(wants)) => self.ask(chain, size, asked, wants, now_ms),
-            Err(Refused::Exceeded(index, exceeded)) => match chain.shortened(index, exceeded) {
-                Shortened::GoOn(chain) => self.go_on(chain, size, asked, now_ms),
-                Shortened::Clamp(chain, tokens) => {
-                    let chain = clamped(chain, tokens, size);
+            // One question costs little, and without it a fallback with a small limit were never there.
+            Err(Refused::Short(wants)) if asked == Some(0) && !limits::is_unreachable(now_ms) => {
+                self.ask(chain, size, asked, wants, now_ms)
+            }
+            Err(Refused::Short(wants)) => match chain.pressed(missing(&wants, asked.is_some())) {
+                Pressed::GoOn(chain) => {
+                    limits::postpone(&wants);
                     self.go_on(chain, size, asked, now_ms)
                 }
-                Shortened::Refuse(denial) => self.refuse(&denial),
+                Pressed::Wait(chain) => self.ask(chain, size, asked, wants, now_ms),
             },
+            Err(Refused::Exceeded(index, exceeded)) => {
+                match chain.shortened(index, exceeded, || callers_body(size)) {
+                    Shortened::GoOn(chain) => self.go_on(chain, size, asked, now_ms),
+                    Shortened::Clamp(chain, tokens) => {
+                        let chain = clamped(chain, tokens, size);
+                        self.go_on(chain, size, asked, now_ms)
+                    }
+                    Shortened::Refuse(denial) => self.refuse(&denial),
+                }
+            }
             Err(Refused::Unavailable) => self.refuse(&Denial::PolicyUnavailable),
         }
     }
@@ -227,7 +238,7 @@ impl Governance {
             leases: taken.iter().map(|taken| taken.lease).collect(),
         };
         let Some(flight) = flights::begin(&chain, &reserved) else {
-            limits::give_back(&chain.reservations(), &reserved.leases);
+            limits::give_back(chain.reservations(), &reserved.leases);
             return Err(Denial::PolicyUnavailable);
         };
         let reservations = chain.reservations();
@@ -238,7 +249,6 @@ impl Governance {
         let left = reservations.iter().zip(taken);
         let left = left.map(|(of, taken)| Allowance::after(of, taken.used, now_ms));
         let left = left.collect();
-        drop(reservations);
         Ok(Forwarded::new(
             chain,
             reserved,
@@ -250,11 +260,24 @@ impl Governance {
     }
 }
 
+/// The body as it came: it is held back until all is decided.
+fn callers_body(size: usize) -> Vec<u8> {
+    host::buffer(BufferType::HttpRequestBody, size)
+}
+
+/// How much is missing for a reservation. Where nobody can be asked, part of it may still be drawn, so
+/// any attempt that needs less may have enough.
+fn missing(wants: &[Want], can_ask: bool) -> impl Fn(&Reservation) -> i64 {
+    move |reservation| {
+        let mut wants = wants.iter();
+        let want = wants.find(|want| want.limit_id == reservation.limit.id);
+        want.map_or(0, |want| if can_ask { want.missing } else { 1 })
+    }
+}
+
 /// The chain with a lower bound of the output in its body.
 fn clamped(mut chain: Chain, tokens: u64, size: usize) -> Chain {
-    let body = chain
-        .take_body()
-        .unwrap_or_else(|| host::buffer(BufferType::HttpRequestBody, size));
+    let body = chain.take_body().unwrap_or_else(|| callers_body(size));
     chain.clamped(tokens, &body)
 }
 

@@ -104,6 +104,11 @@ pub(crate) fn note_unreachable(now_ms: i64) {
     UNREACHABLE_UNTIL_MS.set(now_ms.saturating_add(RETRY_MS));
 }
 
+/// Nobody waits for these: the next tick asks for them.
+pub(crate) fn postpone(wants: &[Want]) {
+    WORKER.with_borrow_mut(|worker| worker.postpone(&Shared, wants));
+}
+
 /// Replaces a reservation by what was used.
 pub(crate) fn settle(limit_id: &str, lease: LeaseId, reserved: i64, used: i64) {
     WORKER.with_borrow_mut(|worker| worker.settle(&Shared, limit_id, lease, reserved, used));

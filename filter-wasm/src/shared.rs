@@ -92,9 +92,10 @@ impl Version {
         }
     }
 
-    /// Has the control plane been silent for longer than this?
+    /// Has the control plane been silent for longer than this? On a clock that was set back by more it has:
+    /// how long is not known, and one that lives is heard within a second.
     pub(crate) const fn is_silent(self, now_ms: i64, most_ms: i64) -> bool {
-        now_ms.saturating_sub(self.heard_ms) > most_ms
+        now_ms.saturating_sub(self.heard_ms).saturating_abs() > most_ms
     }
 
     /// The same policy, whenever it was heard.

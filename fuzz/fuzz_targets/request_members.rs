@@ -8,7 +8,7 @@ use reeve_fuzz::requests;
 use reeve_llm::{BodyKind, Endpoint};
 
 /// What decides something in some dialect, and two that decide nothing.
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 35] = [
     "model",
     "stream",
     "stream_options",
@@ -41,16 +41,18 @@ const NAMES: [&str; 34] = [
     "input",
     "api_key",
     "provider",
+    "fallbacks",
     "temperature",
     "type",
 ];
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 7] = [
     "gpt-4o",
     "mistral.large:0",
     "models/mistral.large:0",
     "",
     "\u{1F600}\n\"\\",
     "m",
+    "openai/gpt-4o",
 ];
 const NUMBERS: [&str; 10] = [
     "0",

@@ -10,14 +10,15 @@ use crate::strict_json;
 const PATH_MODEL: &str = "mistral.large:0";
 /// What a body is changed to ask for.
 const ANOTHER: &str = "another/model";
+/// For the gateway alone, where bodies are flat; elsewhere forbidden like the next.
+const FALLBACKS: &str = "fallbacks";
 /// Members that would choose another model, place or credential.
-const FORBIDDEN: [&str; 9] = [
+const FORBIDDEN: [&str; 8] = [
     "api_base",
     "base_url",
     "api_key",
     "custom_llm_provider",
     "models",
-    "fallbacks",
     "route",
     "provider",
     "extra_body",
@@ -35,21 +36,29 @@ pub fn check_json(endpoint: Endpoint, body: &[u8]) {
             continue;
         };
         let theirs = strict_json::read(body);
-        check_names(&theirs);
+        check_names(endpoint, &theirs);
         check_facts(&request, path_model, &theirs);
         check_rewriting(&request, path_model, body, theirs);
     }
 }
 
 /// No name at the top is another one to somebody who ignores case.
-fn check_names(theirs: &Value) {
+fn check_names(endpoint: Endpoint, theirs: &Value) {
     let object = theirs.as_object().expect("a request is an object");
     for name in object.keys() {
         assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
         let lower = name.to_lowercase();
         assert!(!FORBIDDEN.contains(&lower.as_str()), "{name}");
         assert!(lower != "model" || name == "model", "{name}");
+        assert!(
+            lower != FALLBACKS || (name == FALLBACKS && is_flat(endpoint)),
+            "{name}"
+        );
     }
+}
+
+fn is_flat(endpoint: Endpoint) -> bool {
+    !matches!(endpoint.home(), WireFormat::Gemini | WireFormat::Bedrock)
 }
 
 fn check_facts(request: &Request<'_>, path_model: Option<&str>, theirs: &Value) {
@@ -104,6 +113,17 @@ fn check_facts(request: &Request<'_>, path_model: Option<&str>, theirs: &Value) 
     }
     assert_eq!(request.max_output_tokens, bound.filter(|&bound| bound > 0));
     assert_eq!(request.choices, choices);
+    let fallbacks = theirs.get(FALLBACKS).filter(|list| !list.is_null());
+    assert_eq!(
+        request.fallbacks.as_ref().map(|list| json!(list)).as_ref(),
+        fallbacks
+    );
+    for name in request.fallbacks.iter().flatten() {
+        assert!(
+            name.contains('/') && reeve_llm::is_model_name(name),
+            "{name}"
+        );
+    }
     if !endpoint.names_model_in_path() {
         assert_eq!(request.stream, theirs["stream"].as_bool().unwrap_or(false));
         let asked = theirs["stream_options"]["include_usage"].as_bool();
@@ -158,6 +178,9 @@ fn check_rewriting(
         assert_eq!(rewritten.body, None);
         return;
     }
+    let had_fallbacks = expected
+        .as_object_mut()
+        .is_some_and(|body| body.remove(FALLBACKS).is_some());
     expected["model"] = ANOTHER.into();
     if rewritten.usage_injected {
         if !expected["stream_options"].is_object() {
@@ -174,6 +197,7 @@ fn check_rewriting(
     assert_eq!(again.stream, request.stream);
     assert_eq!(again.max_output_tokens, request.max_output_tokens);
     assert_eq!(again.choices, request.choices);
+    assert_eq!(again.fallbacks, None);
     assert_eq!(
         again.rewrite(ANOTHER).expect("only forms can fail").body,
         None
@@ -183,7 +207,9 @@ fn check_rewriting(
     let same = request
         .rewrite(&request.model)
         .expect("only forms can fail");
-    if !same.usage_injected && (path_model.is_none() || body_names_model(request, body)) {
+    if had_fallbacks {
+        assert!(same.body.is_some());
+    } else if !same.usage_injected && (path_model.is_none() || body_names_model(request, body)) {
         assert_eq!(same.body, None);
     }
 }

@@ -66,12 +66,7 @@ class Providers:
     def key(self, *names: str, **fields) -> KeyInForce:
         """A key that draws the first; the others follow in this order. `more` is for the settings of one."""
         more = fields.pop("more", {})
-        weights = [1.0, *[0.0] * (len(names) - 1)]
-        configs = [
-            {"provider": name, "weight": weight, "allowed_models": ["*"], **more.get(name, {})}
-            for name, weight in zip(names, weights, strict=True)
-        ]
-        return self.stack.key(provider_configs=configs, **fields)
+        return self.stack.key(provider_configs=in_order(*names, **more), **fields)
 
     def assert_charged_as_served(self, key: KeyInForce, *names: str) -> None:
         """Each answer has one record, with the tokens that its provider counted."""
@@ -84,6 +79,15 @@ class Providers:
             assert sum(record.input_tokens for record in own) == of["input_tokens"], name
             assert sum(record.output_tokens for record in own) == of["output_tokens"], name
         assert not [record for record in usage if record.estimated]
+
+
+def in_order(*names: str, **more) -> list[dict]:
+    """The first is drawn; the others follow in this order. `more` is for the settings of one."""
+    weights = [1.0, *[0.0] * (len(names) - 1)]
+    return [
+        {"provider": name, "weight": weight, "allowed_models": ["*"], **more.get(name, {})}
+        for name, weight in zip(names, weights, strict=True)
+    ]
 
 
 def answered_by(response: httpx.Response) -> tuple[str, int, int]:

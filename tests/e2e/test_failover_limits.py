@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llm import chat_body, denial
-from providers import MODEL, Providers, answered_by
+from providers import MODEL, Providers, answered_by, in_order
 from waiting import eventually
 
 
@@ -38,6 +38,23 @@ def test_when_nobody_has_room_the_first_choices_limit_is_told(providers: Provide
     (openai,) = [config for config in configs if config["provider"] == "openai"]
     assert response.json()["owner_id"] == openai["id"]
     assert sum(providers.requests().values()) == 2
+
+
+def test_a_fallback_whose_limit_cannot_be_asked_for_refuses_nobody(new_stack) -> None:
+    """Of a limit of ten nothing is held before it was asked for, and the control plane is gone."""
+    stack = new_stack()
+    second = stack.another_demo("second")
+    stack.admin.create_provider("second", second.url, key="sk-second")
+    ten = {"rate_limit": {"request_max_limit": 10, "request_reset_duration": "1h"}}
+    key = stack.key(provider_configs=in_order("openai", "second", second=ten))
+    stack.control_plane.kill()
+    caller = stack.caller(key.value)
+    for _ in range(3):
+        assert answered_by(caller.chat(MODEL)) == ("openai", 1, 0)
+    # Who has no other choice is refused.
+    assert denial(caller.chat(f"second/{MODEL}")) == (503, "limits_unavailable")
+    assert second.requests() == 0
+    second.close()
 
 
 def test_what_was_reserved_for_others_is_given_back(providers: Providers) -> None:

@@ -212,6 +212,10 @@ def test_a_rule_that_cannot_be_evaluated_is_passed_over_and_counted(rules: Rules
     assert counted() == 0, "a header that is not there is no error"
     assert rules.place(key, x_rank="high") == ("openai", "gpt-4o")
     assert counted() == 1
+    # Also when the request is refused after that.
+    refused = rules.stack.caller(key.value).chat("elsewhere", x_rank="high")
+    assert denial(refused) == (402, "price_unknown")
+    assert counted() == 2
     rule_id = path.rsplit("/", 1)[1]
     assert any(rule_id in name for name in rules.stack.stats("reeve_routing_rule"))
 

@@ -12,7 +12,7 @@ mod rules;
 mod tests;
 
 use reeve_exchange::Denial;
-use reeve_exchange::chain::{Chain, LeftOut, Reason, lacking, most_of_each};
+use reeve_exchange::chain::{Chain, LeftOut, Reason, Refusal, lacking, most_of_each};
 use reeve_exchange::head::{Admitted, Judged, judge_headers};
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply::Reply;
@@ -128,7 +128,7 @@ pub struct Verdict {
 #[derive(Debug)]
 pub enum Outcome {
     /// Refused at this step.
-    Denied(Step, Denial),
+    Denied(Step, Refusal),
     /// Answered by the filter itself.
     Answered(Reply),
     /// To be forwarded, if there is room under these limits.
@@ -143,6 +143,8 @@ pub struct Planned {
     /// In order; one at least.
     pub attempts: Vec<Attempt>,
     pub left_out: Vec<LeftOut>,
+    /// Why the first choice is not among them; `None`: it is.
+    pub denial: Option<Denial>,
     pub routing_rule_id: Option<String>,
 }
 
@@ -187,15 +189,15 @@ pub fn judge(view: View<'_>, request: &Request, now_ms: i64, draw: u64) -> Verdi
     let Judged { dialect, verdict } = judge_headers(&view, now_ms, method, path, headers);
     let mut rules = Vec::new();
     let outcome = match verdict {
-        Err(denial) => Outcome::Denied(Step::of(&denial, false), denial),
+        Err(denial) => Outcome::Denied(Step::of(&denial, false), denial.into()),
         Ok(Admitted::Answered(reply)) => Outcome::Answered(reply),
         Ok(Admitted::AwaitsBody(admission)) => {
             let admission = admission.with_fields(request.headers.clone());
             let mut look = |looked: Looked<'_>| rules.push(Seen::from(looked));
             let body = &request.body;
             match judge_body_watched(&view, now_ms, &admission, body, draw, &mut look) {
-                Err(denial) => Outcome::Denied(Step::of(&denial, true), denial),
-                Ok(chain) => Outcome::Planned(Box::new(planned(&chain))),
+                Err(refusal) => Outcome::Denied(Step::of(&refusal.denial, true), refusal),
+                Ok(chain) => Outcome::Planned(Box::new(planned(&chain, body))),
             }
         }
     };
@@ -206,9 +208,14 @@ pub fn judge(view: View<'_>, request: &Request, now_ms: i64, draw: u64) -> Verdi
     }
 }
 
-fn planned(chain: &Chain) -> Planned {
+fn planned(chain: &Chain, body: &[u8]) -> Planned {
     let first = chain.first();
+    let sent = first.body.as_deref().unwrap_or(body);
     let id = |owner: &Option<std::rc::Rc<Owner>>| owner.as_ref().map(|owner| owner.id.clone());
+    let attempts = chain.attempts().map(|plan| {
+        let own = plan.edit.as_ref().map(|edit| edit.apply(sent));
+        attempt(plan, own.as_deref().unwrap_or(sent) != body)
+    });
     Planned {
         endpoint: first.endpoint.name(),
         key: first.key.as_ref().map(|key| Key {
@@ -217,13 +224,14 @@ fn planned(chain: &Chain) -> Planned {
             team_id: id(&first.team),
             customer_id: id(&first.customer),
         }),
-        attempts: chain.attempts().map(attempt).collect(),
+        attempts: attempts.collect(),
         left_out: chain.left_out().to_vec(),
-        routing_rule_id: chain.ruling().rule_id.clone(),
+        denial: chain.denial().cloned(),
+        routing_rule_id: chain.rule_id().cloned(),
     }
 }
 
-fn attempt(plan: &Plan) -> Attempt {
+fn attempt(plan: &Plan, rewrites_body: bool) -> Attempt {
     Attempt {
         fallback_index: plan.fallback_index,
         provider_config_id: plan.provider_config_id.clone(),
@@ -235,7 +243,7 @@ fn attempt(plan: &Plan) -> Attempt {
         price: plan.price.as_ref().map(|pricing| pricing.dearest),
         cost_bound_nanos: plan.cost_bound.get(),
         input_bound: plan.input_bound,
-        rewrites_body: plan.body.is_some() || plan.edit.is_some(),
+        rewrites_body,
         reservations: plan.reservations.clone(),
     }
 }
@@ -247,10 +255,9 @@ impl Planned {
         most_of_each(attempts.map(|attempt| attempt.reservations.as_slice()))
     }
 
-    /// Leaves out the attempts for which a limit has no room, as the filter does. Gives the denial of the
-    /// first choice when none is left.
+    /// Leaves out the attempts for which a limit has no room, as the filter does. When none is left, gives
+    /// what the caller is told, as [`Chain::shortened`] does.
     pub fn leave_out_what_has_no_room(&mut self, usage: &Usage, now_ms: i64) -> Result<(), Denial> {
-        let mut first_denial = None;
         loop {
             let reservations = self.reservations();
             let is_full = |of: &&Reservation| room(of, usage.of(&of.limit.id), now_ms) == Room::No;
@@ -258,15 +265,14 @@ impl Planned {
                 return Ok(());
             };
             let mut kept = Vec::new();
-            let is_first_choice = first_denial.is_none();
             for (place, attempt) in std::mem::take(&mut self.attempts).into_iter().enumerate() {
                 let Some(own) = lacking(&attempt.reservations, short) else {
                     kept.push(attempt);
                     continue;
                 };
                 let denial = refuse(own, usage.of(&own.limit.id), now_ms);
-                if place == 0 && is_first_choice {
-                    first_denial = Some(denial.clone());
+                if place == 0 && self.denial.is_none() {
+                    self.denial = Some(denial.clone());
                 }
                 self.left_out.push(LeftOut {
                     provider: attempt.provider,
@@ -276,9 +282,10 @@ impl Planned {
             }
             self.attempts = kept;
             if self.attempts.is_empty() {
-                let told = first_denial
-                    .unwrap_or_else(|| refuse(short, usage.of(&short.limit.id), now_ms));
-                return Err(told);
+                let denial = self.denial.take();
+                return Err(
+                    denial.unwrap_or_else(|| refuse(short, usage.of(&short.limit.id), now_ms))
+                );
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use reeve_exchange::Denial;
-use reeve_exchange::chain::{LeftOut, MAX_ATTEMPTS, Reason};
+use reeve_exchange::chain::{LeftOut, MAX_ATTEMPTS, Reason, Refusal};
 use reeve_exchange::credentials;
 use reeve_exchange::headers::Headers;
 use reeve_exchange::reply;
@@ -316,14 +316,14 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
     let dialect = verdict.dialect;
     let routing_rules = verdict.rules.into_iter().map(RuleView::from).collect();
     match verdict.outcome {
-        Outcome::Denied(step, denial) => View {
+        Outcome::Denied(step, Refusal { denial, left_out }) => View {
             decision: "deny",
             steps: steps(Some((step, &denial))),
             virtual_key: None,
             routing_rules,
             plan: None,
             attempts: Vec::new(),
-            left_out: Vec::new(),
+            left_out: left_out.iter().map(left_out_view).collect(),
             limits: Vec::new(),
             denial: Some(denial_view(&denial, dialect, now_ms)),
         },
@@ -354,7 +354,11 @@ fn view(verdict: Verdict, usage: &Usage, now_ms: i64) -> View {
             };
             View {
                 decision,
-                steps: steps(denial.as_ref().map(|denial| (Step::Limits, denial))),
+                steps: steps(
+                    denial
+                        .as_ref()
+                        .map(|denial| (Step::of(denial, true), denial)),
+                ),
                 virtual_key: plan.key.take().map(|key| KeyView {
                     id: key.id,
                     name: key.name,

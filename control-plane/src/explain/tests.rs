@@ -9,7 +9,7 @@ use crate::db::Db;
 use crate::db::testing::on_every_database;
 use crate::ledger::testing::post;
 use crate::policy_sync::publisher;
-use crate::testing::{Answer, Api, START_MS, configure_providers};
+use crate::testing::{Answer, Api, START_MS, configure_providers, until};
 use crate::usage::tests::{boot, charge, record};
 
 /// A control plane that publishes, with a key of a team.
@@ -44,20 +44,10 @@ impl Plane {
             team_budget: text(&team["budgets"][0]["id"]),
             api,
         };
-        for _ in 0..500 {
-            let id = &plane.key_id;
-            if plane
-                .api
-                .app
-                .policy_sync
-                .look(|view| view.key_of(id))
-                .is_some()
-            {
-                return plane;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("no policy is published");
+        let hub = &plane.api.app.policy_sync;
+        let is_published = async || hub.look(|view| view.key_of(&plane.key_id)).is_some();
+        until("the key is published", is_published).await;
+        plane
     }
 
     async fn explain(&self, fields: Value) -> Answer {
@@ -148,13 +138,33 @@ on_every_database! {
         assert_eq!(anthropics["denial"]["body"]["error"]["type"], "authentication_error");
         let key = format!("/api/governance/virtual-keys/{}", plane.key_id);
         plane.api.put(&key, r#"{"is_active": false}"#).await.ok(200);
-        for _ in 0..500 {
-            if plane.told(json!({})).await["denial"]["type"] == "virtual_key_blocked" {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the key is still in force");
+        let is_blocked =
+            async || plane.told(json!({})).await["denial"]["type"] == "virtual_key_blocked";
+        until("the key is blocked", is_blocked).await;
+    }
+
+    async fn a_refusal_says_of_everyone_why_they_are_not_asked(db: Db) {
+        let plane = Plane::start(&db).await;
+        let ask = |fallback: &str| json!({"body": {
+            "model": "openai/gpt-4o-mini", "max_tokens": 1_000, "messages": [], "fallbacks": [fallback],
+        }});
+        let left_out = |told: &Value| -> Vec<(String, String)> {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let all = told["left_out"].as_array().unwrap().iter();
+            all.map(|it| (text(&it["provider"]), text(&it["type"]))).collect()
+        };
+        let pair = |provider: &str, kind: &str| (provider.to_owned(), kind.to_owned());
+        let told = plane.told(ask("anthropic/claude-3")).await;
+        assert_eq!(failed(&told), "access");
+        let expected = [pair("openai", "model_blocked"), pair("anthropic", "provider_blocked")];
+        assert_eq!(left_out(&told), expected);
+        assert_eq!(plane.told(ask("openai/gpt-4o")).await["decision"], "forward");
+        // When the fallback has no room either, the caller is told about the first choice.
+        plane.spend(1, 995_000_000).await;
+        let told = plane.told(ask("openai/gpt-4o")).await;
+        assert_eq!((failed(&told), &told["denial"]["type"]), ("access", &json!("model_blocked")));
+        let expected = [pair("openai", "model_blocked"), pair("openai", "budget_exceeded")];
+        assert_eq!(left_out(&told), expected);
     }
 
     async fn what_is_spent_decides(db: Db) {
@@ -191,19 +201,18 @@ on_every_database! {
         let id = plane.told(json!({})).await["virtual_key"]["id"].as_str().unwrap().to_owned();
         let path = format!("/api/governance/virtual-keys/{id}");
         plane.api.put(&path, r#"{"max_in_flight": 3}"#).await.ok(200);
-        for _ in 0..500 {
+        let mut slots = json!(null);
+        let is_told = async || {
             let told = plane.told(json!({})).await;
-            let limits = told["limits"].as_array().unwrap();
-            let Some(slots) = limits.iter().find(|limit| limit["unit"] == "requests_in_flight") else {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            };
-            assert_eq!((&slots["level"], &slots["owner_id"]), (&json!("virtual_key"), &json!(id)));
-            assert_eq!((&slots["reserves"], &slots["usage"]["limit"]), (&json!(1), &json!(3)));
-            assert_eq!((&slots["room"], &slots["reset_duration"]), (&json!("yes"), &json!("never")));
-            return;
-        }
-        panic!("the number is not in force");
+            let mut limits = told["limits"].as_array().unwrap().iter();
+            let found = limits.find(|limit| limit["unit"] == "requests_in_flight");
+            slots = found.cloned().unwrap_or_default();
+            found.is_some()
+        };
+        until("the number is in force", is_told).await;
+        assert_eq!((&slots["level"], &slots["owner_id"]), (&json!("virtual_key"), &json!(id)));
+        assert_eq!((&slots["reserves"], &slots["usage"]["limit"]), (&json!(1), &json!(3)));
+        assert_eq!((&slots["room"], &slots["reset_duration"]), (&json!("yes"), &json!("never")));
     }
 
     async fn a_list_of_models_is_answered_by_the_filter(db: Db) {

@@ -1,6 +1,6 @@
 //! SQL of accounts: what sessions hold of a limit in a window, and what was added to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use reeve_policy::lease::{Account, Holding, Session};
 
@@ -31,15 +31,6 @@ static UPSERT: Values = Values::new(
      SET lent = excluded.lent, returned = excluded.returned, posted = excluded.posted,
          revision = excluded.revision",
 );
-
-/// The revision of the newest change; 0: nothing has ever changed.
-pub(super) async fn latest(tx: &mut Tx) -> Result<i64, Error> {
-    let (revision,): (i64,) = tx
-        .query("SELECT COALESCE(MAX(revision), 0) FROM holdings")
-        .fetch_one()
-        .await?;
-    Ok(revision)
-}
 
 /// An account as it is stored.
 #[derive(Debug, Clone, Default)]
@@ -131,21 +122,41 @@ pub(super) async fn held_by(tx: &mut Tx, session: Session) -> Result<Vec<Key>, E
 }
 
 /// Accounts that sessions hold something of, in windows that are not over.
-pub(super) async fn current(tx: &mut Tx, now_ms: i64) -> Result<Vec<Key>, Error> {
-    let rows: Vec<CurrentRow> = tx
+pub(super) async fn current(tx: &mut Tx, now_ms: i64) -> Result<BTreeSet<Key>, Error> {
+    let rows = tx
         .query(
             "SELECT l.*, h.window_start_ms
              FROM (SELECT DISTINCT limit_id, window_start_ms FROM holdings) h
-             JOIN limits l ON l.id = h.limit_id
-             ORDER BY l.id, h.window_start_ms",
+             JOIN limits l ON l.id = h.limit_id",
         )
         .fetch_all()
         .await?;
-    let mut keys = Vec::new();
+    not_over(rows, now_ms)
+}
+
+/// Accounts of which a session was never lent anything, in windows that are not over.
+pub(super) async fn withheld(
+    tx: &mut Tx,
+    session: Session,
+    now_ms: i64,
+) -> Result<BTreeSet<Key>, Error> {
+    let rows = tx
+        .query(
+            "SELECT l.*, h.window_start_ms FROM holdings h JOIN limits l ON l.id = h.limit_id
+             WHERE h.session_id = $1 AND h.lent = 0",
+        )
+        .bind(session)
+        .fetch_all()
+        .await?;
+    not_over(rows, now_ms)
+}
+
+fn not_over(rows: Vec<CurrentRow>, now_ms: i64) -> Result<BTreeSet<Key>, Error> {
+    let mut keys = BTreeSet::new();
     for row in rows {
         let limit = row.limit.into_limit()?;
         if row.window_start_ms >= limit.window(now_ms).start_ms {
-            keys.push(Key {
+            keys.insert(Key {
                 limit_id: limit.id,
                 window_start_ms: row.window_start_ms,
             });

@@ -11,6 +11,7 @@ use super::spending::{Change, Spending};
 use super::transfers::{self, Kind, Transfer};
 use super::{Key, sessions, slots};
 use crate::db::{Error, Tx};
+use crate::usage::spent;
 use crate::virtual_keys::{self, in_flight};
 use crate::{limits, policy_changes};
 
@@ -60,7 +61,7 @@ impl Books {
         self.touched.clear();
         self.released.clear();
         let policy_sequence = policy_changes::latest(tx).await?;
-        let revision = accounts::latest(tx).await?;
+        let revision = spent::latest(tx).await?;
         if policy_sequence != self.policy_sequence {
             self.limits.clear();
         }
@@ -150,6 +151,43 @@ impl Books {
     /// The limit as it is configured; `None`: there is none of this id, or it was not fetched.
     pub(super) fn limit(&self, id: &str) -> Option<&Limit> {
         self.limits.get(id).and_then(Option::as_ref)
+    }
+
+    /// Accounts that sessions hold something of, in windows that are not over. What this transaction has
+    /// touched is not stored yet.
+    pub(super) async fn current(&self, tx: &mut Tx, now_ms: i64) -> Result<BTreeSet<Key>, Error> {
+        let mut keys = accounts::current(tx, now_ms).await?;
+        keys.extend(self.touched(now_ms).cloned());
+        Ok(keys)
+    }
+
+    /// Where a session has no standing lease, in windows that are not over.
+    pub(super) async fn withheld(
+        &self,
+        tx: &mut Tx,
+        session: Session,
+        now_ms: i64,
+    ) -> Result<BTreeSet<Key>, Error> {
+        let mut keys = accounts::withheld(tx, session, now_ms).await?;
+        for key in self.touched(now_ms) {
+            let account = self.accounts.get(key).map(|it| &it.account);
+            match account.and_then(|account| account.holding(session)) {
+                Some(Holding { lent: 0, .. }) => keys.insert(key.clone()),
+                _ => keys.remove(key),
+            };
+        }
+        Ok(keys)
+    }
+
+    /// Accounts that this transaction has touched, in windows that are not over.
+    fn touched(&self, now_ms: i64) -> impl Iterator<Item = &Key> {
+        self.touched.iter().filter(move |key| {
+            // Of slots nothing stands ready.
+            in_flight::key_of(&key.limit_id).is_none()
+                && self
+                    .limit(&key.limit_id)
+                    .is_some_and(|limit| key.window_start_ms >= limit.window(now_ms).start_ms)
+        })
     }
 
     /// Does something with an account, by its terms.

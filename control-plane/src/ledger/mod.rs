@@ -6,8 +6,9 @@
 //!         └──────── replies ◄──────┘   when they are durable, not before
 //! ```
 //!
-//! The rules are [`reeve_policy::lease`]'s; this folder keeps their state. Amounts move between five
-//! places, and each movement is a row that is never changed:
+//! The rules are [`reeve_policy::lease`]'s; this folder keeps their state: what each session holds of a
+//! limit in a window is a row of `holdings`, what was added to a window one of `limit_additions`. How they
+//! came about is in rows that are never changed:
 //!
 //! | movement | from | to | row |
 //! |---|---|---|---|
@@ -16,9 +17,13 @@
 //! | post | a session | what was used, at a provider | `usage_records`, with its charges |
 //! | release | a session that is over | what is available | `transfers` |
 //! | top up, reset, override | outside | what is available | `transfers` |
+//! | removal of an override | what is available | outside | `transfers` |
+//!
+//! A standing lease moves unasked and has no row until its session is heard of there. Slots come and go with
+//! every request and have none. Rows that nothing needs any more are [deleted](prune).
 //!
 //! Invariants: a limit's usage is never part of its configuration, so no edit can touch it. What is
-//! answered is committed. Every usage record is counted once, by (session, sequence).
+//! answered is committed. Every usage record is counted once, by (life of an Envoy process, sequence).
 
 pub mod accounts;
 mod additions;
@@ -28,6 +33,7 @@ pub mod limit_routes;
 #[cfg(test)]
 mod limit_tests;
 pub mod override_routes;
+mod pace;
 mod patience;
 mod prune;
 #[cfg(test)]

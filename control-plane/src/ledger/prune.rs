@@ -8,6 +8,8 @@
 //! | movements of the protocol (lend, return, release) | after 30 days; those of an administrator stay |
 //! | idempotency keys, recalls | after a day |
 //!
+//! Of a clock that has jumped [nothing is old](super::pace) for a day.
+//!
 //! Usage records and rejected ones stay. The newest revision of holdings, the last session, transfer and
 //! recall stay too: the next one's number is counted from them, and no number may come twice.
 
@@ -15,10 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reeve_policy::lease::Session;
+use tokio::time::Instant;
 
+use super::pace::Pace;
+use super::sessions;
 use crate::app::App;
 use crate::db::{Db, Error};
 use crate::limits;
+use crate::policy_sync::retry::until_ok;
 use crate::virtual_keys::in_flight;
 
 const DAY_MS: i64 = 86_400_000;
@@ -38,9 +44,20 @@ const FORGOTTEN: Session = 0;
 /// Works until the application stops.
 pub async fn run(app: Arc<App>) {
     let prune = async {
+        let start = Instant::now();
+        let heard_ms = until_ok("read sessions", || last_heard(&app.db)).await;
+        let mut pace = Pace::new(app.clock.now_ms(), heard_ms);
         loop {
             tokio::time::sleep(EVERY).await;
-            if let Err(error) = prune(&app.db, app.clock.now_ms(), PAUSE).await {
+            let now_ms = app.clock.now_ms();
+            let lived_ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
+            if !pace.is_even(now_ms, lived_ms) {
+                tracing::warn!(
+                    "the clock has jumped; nothing is deleted until it is even for a day"
+                );
+                continue;
+            }
+            if let Err(error) = prune(&app.db, now_ms, PAUSE).await {
                 tracing::warn!(%error, "cannot delete what is not needed any more; it is tried again");
             }
         }
@@ -49,6 +66,11 @@ pub async fn run(app: Arc<App>) {
         () = prune => {}
         () = app.stopped() => {}
     }
+}
+
+async fn last_heard(db: &Db) -> Result<Option<i64>, Error> {
+    let mut tx = db.begin_read().await?;
+    sessions::last_heard(&mut tx).await
 }
 
 /// Deletes everything that nothing needs at this time, in small transactions.

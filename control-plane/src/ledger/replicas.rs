@@ -12,10 +12,11 @@ use std::time::Duration;
 use reeve_policy::lease::Session;
 
 use super::sessions::{self, GONE_AFTER_MS};
-use super::{Holder, Key, Recall, accounts};
+use super::{Holder, Key, Recall};
 use crate::app::App;
 use crate::db::{Error, Tx, Values};
 use crate::policy_sync::retry::until_ok;
+use crate::usage::spent;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY_ALONE: Duration = Duration::from_secs(1);
@@ -29,7 +30,7 @@ static UPSERT: Values = Values::new(
 
 /// How far has been looked.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+pub(super) struct Seen {
     /// In `recalls`.
     sequence: i64,
     /// In `holdings`.
@@ -59,16 +60,17 @@ pub async fn run(app: Arc<App>) {
 }
 
 /// What was recalled before this replica was there is asked for again by who still needs it.
-async fn begin(app: &App) -> Result<Seen, Error> {
+pub(super) async fn begin(app: &App) -> Result<Seen, Error> {
     let mut tx = app.db.begin_read().await?;
     Ok(Seen {
         sequence: latest(&mut tx).await?,
-        revision: accounts::latest(&mut tx).await?,
+        revision: spent::latest(&mut tx).await?,
         is_alone: elsewhere(app, &mut tx).await?.is_empty(),
     })
 }
 
-async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
+/// Tells what is new: who is to give back something, and who waits that something was given back.
+pub(super) async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
     let mut tx = app.db.begin_read().await?;
     let rows: Vec<(String, i64, Session, Session, i64, i64)> = tx
         .query(
@@ -78,7 +80,7 @@ async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
         .bind(seen.sequence)
         .fetch_all()
         .await?;
-    let revision = accounts::latest(&mut tx).await?;
+    let revision = spent::latest(&mut tx).await?;
     let is_alone = elsewhere(app, &mut tx).await?.is_empty();
     let mut sequence = seen.sequence;
     for (limit_id, window_start_ms, session, process, base, number) in rows {
@@ -92,8 +94,9 @@ async fn look(app: &App, seen: Seen) -> Result<Seen, Error> {
             base,
         });
     }
-    // Our own writer has told already.
-    if !is_alone && revision != seen.revision {
+    // Of what our own writer changed it has told already, but whose change it was is not known: an Envoy may
+    // have returned something elsewhere, and be connected here by now.
+    if revision != seen.revision {
         app.ledger.freed.send_replace(());
     }
     Ok(Seen {

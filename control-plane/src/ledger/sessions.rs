@@ -191,6 +191,15 @@ pub async fn heard_since(tx: &mut Tx, since_ms: i64) -> Result<Vec<(Session, Boo
     Ok(rows.into_iter().map(with_boot).collect())
 }
 
+/// When somebody was last heard of. `None`: nobody has ever been.
+pub(super) async fn last_heard(tx: &mut Tx) -> Result<Option<i64>, Error> {
+    let (heard_ms,): (Option<i64>,) = tx
+        .query("SELECT MAX(heard_at) FROM sessions")
+        .fetch_one()
+        .await?;
+    Ok(heard_ms)
+}
+
 /// What it holds no longer counts.
 pub async fn release(tx: &mut Tx, session: Session, now_ms: i64) -> Result<(), Error> {
     tx.query("UPDATE sessions SET released_at = $2 WHERE id = $1")

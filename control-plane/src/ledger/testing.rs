@@ -43,6 +43,17 @@ pub async fn session(db: &Db, boot: &Boot) -> i64 {
 /// A budget of 16 dollars for each minute.
 pub const BUDGET: i64 = 16_000_000_000;
 
+/// Makes a team with that budget; gives its first window.
+pub async fn budget(api: &Api) -> Key {
+    let body = r#"{"name": "t", "budget": {"max_limit": 16, "reset_duration": "1m"}}"#;
+    let team = api.post("/api/governance/teams", body).await;
+    let limit_id = team.ok(201)["team"]["budgets"][0]["id"].as_str().unwrap();
+    Key {
+        limit_id: limit_id.to_owned(),
+        window_start_ms: START_MS,
+    }
+}
+
 /// A ledger that lends of one budget.
 pub struct Fleet {
     pub api: Api,
@@ -52,16 +63,7 @@ pub struct Fleet {
 impl Fleet {
     pub async fn new(db: crate::db::Db) -> Self {
         let api = Api::new(db).await;
-        let body = r#"{"name": "t", "budget": {"max_limit": 16, "reset_duration": "1m"}}"#;
-        let team = api.post("/api/governance/teams", body).await;
-        let limit_id = team.ok(201)["team"]["budgets"][0]["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let budget = Key {
-            limit_id,
-            window_start_ms: START_MS,
-        };
+        let budget = budget(&api).await;
         Self { api, budget }
     }
 

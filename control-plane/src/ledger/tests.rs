@@ -9,11 +9,12 @@ use reeve_policy::lease::{Ask, standing};
 use reeve_proto::v1::UsageRecord;
 use serde_json::{Value, json};
 
+use super::books::Books;
 use super::testing::{BUDGET, Fleet};
-use super::{Joined, Key, Unavailable};
+use super::{Joined, Key, Unavailable, writer};
 use crate::app::App;
 use crate::db::testing::on_every_database;
-use crate::testing::{Api, START_MS};
+use crate::testing::{Api, START_MS, in_time};
 use crate::usage::tests::{boot, charge, record};
 
 on_every_database! {
@@ -82,6 +83,44 @@ on_every_database! {
         // In the next minute it has.
         fleet.api.advance(Duration::from_mins(1));
         assert_eq!(fleet.join("c").await.withheld, []);
+    }
+
+    async fn a_session_is_told_again_where_it_has_no_part(db: Db) {
+        let fleet = Fleet::new(db).await;
+        fleet.join("a").await;
+        fleet.spend("a", 1, BUDGET - 10).await;
+        let first = fleet.join("b").await;
+        assert_eq!(first.withheld, std::slice::from_ref(&fleet.budget));
+        assert_eq!(fleet.join("b").await, first, "the first time may have been lost");
+        let app = fleet.app();
+        let posted = app.ledger.post(boot("b", "b"), vec![record(1)]).await.unwrap();
+        assert_eq!(fleet.join("b").await, Joined { acknowledged: posted.acknowledged, ..first.clone() });
+        fleet.ask(first.session, [0, 0], 10).await;
+        assert_eq!(fleet.join("b").await.withheld, [], "it was lent something");
+        // In the next minute it has its part.
+        let c = fleet.join("c").await;
+        assert_eq!(c.withheld, std::slice::from_ref(&fleet.budget));
+        fleet.api.advance(Duration::from_mins(1));
+        assert_eq!(fleet.join("c").await, Joined { withheld: Vec::new(), ..c });
+    }
+
+    async fn who_joins_in_the_transaction_that_uses_a_limit_up_has_no_part_of_it(db: Db) {
+        let fleet = Fleet::new(db.clone()).await;
+        let mut tx = db.begin_write().await.unwrap();
+        let mut books = Books::default();
+        books.open(&mut tx).await.unwrap();
+        let of_a = UsageRecord {
+            charges: vec![charge(&fleet.budget.limit_id, START_MS, BUDGET - 10)],
+            ..record(1)
+        };
+        writer::post(&mut tx, &mut books, &boot("a", "b"), vec![of_a], START_MS).await.unwrap();
+        let first = writer::join(&mut tx, &mut books, &boot("b", "b"), START_MS).await.unwrap();
+        assert_eq!(first.withheld, std::slice::from_ref(&fleet.budget));
+        let again = writer::join(&mut tx, &mut books, &boot("b", "b"), START_MS).await.unwrap();
+        assert_eq!(again, first);
+        books.save(&mut tx, START_MS).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(fleet.ask(first.session, [0, 0], 10).await.committed, BUDGET);
     }
 
     async fn what_is_added_to_a_window_can_be_lent_in_it_and_in_no_other(db: Db) {
@@ -295,12 +334,13 @@ on_every_database! {
         let (session, key, want) = (a.session, fleet.budget.clone(), BUDGET - of_a);
         let waiting = tokio::spawn(async move {
             let ask = Ask { session, lent: of_a, returned: 0, want, waits: true };
-            app.ledger.ask_patiently(vec![(key, ask)], Duration::from_secs(20)).await
+            app.ledger.ask_patiently(vec![(key, ask)], Duration::from_hours(1)).await
         });
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!waiting.is_finished());
         fleet.ask(b.session, [of_b, of_b], 0).await;
-        assert_eq!(waiting.await.unwrap().unwrap()[0].1.lent, BUDGET);
+        let answers = in_time("an answer", waiting).await.unwrap().unwrap();
+        assert_eq!(answers[0].1.lent, BUDGET);
     }
 
     async fn a_limit_that_is_lowered_keeps_its_usage(db: Db) {

@@ -149,7 +149,13 @@ async fn transact(app: &App, books: &mut Books, jobs: &[Job]) -> Result<Outcomes
                 }
                 Outcome::Ended(ended)
             }
-            Job::Ask { asks, .. } if asks.iter().all(|(_, ask)| books.is_counted(ask.session)) => {
+            // Who waits must not go on as if it were counted; who only tells must not keep from us what
+            // others tell in the same message.
+            Job::Ask { asks, .. }
+                if asks
+                    .iter()
+                    .all(|(_, ask)| !ask.waits || books.is_counted(ask.session)) =>
+            {
                 let recalls = &mut outcomes.recalls;
                 Outcome::Answered(ask(&mut tx, books, asks, recalls, now_ms).await?)
             }
@@ -197,14 +203,14 @@ fn tell(app: &App, jobs: impl Iterator<Item = Job>, outcomes: Outcomes) {
 }
 
 /// A life of an Envoy process says hello. One whose session was released in its absence has lost what
-/// it held, and gets another session.
+/// it held, and gets another session. One that has a session is told the same again: the first time may
+/// have been lost.
 pub(super) async fn join(
     tx: &mut Tx,
     books: &mut Books,
     boot: &Boot,
     now_ms: i64,
 ) -> Result<Joined, Error> {
-    let mut withheld = Vec::new();
     let row = match sessions::find(tx, boot).await? {
         Some(row) if !row.is_released => {
             sessions::hear(tx, boot, now_ms).await?;
@@ -219,23 +225,22 @@ pub(super) async fn join(
             let counted = books.sessions().len();
             let row = sessions::insert(tx, boot, counted, acknowledged, now_ms).await?;
             let divisor = row.standing_divisor;
-            let current = accounts::current(tx, now_ms).await?;
+            let current = books.current(tx, now_ms).await?;
             books.fetch(tx, &current.iter().collect::<Vec<_>>()).await?;
             for key in current {
-                let fits =
+                let join =
                     |account: &mut Account, terms: Terms<'_>| account.join(row.id, divisor, terms);
-                if !books.with(tx, &key, fits).await? {
-                    withheld.push(key);
-                }
+                books.with(tx, &key, join).await?;
             }
             books.count(row.id, divisor);
             row
         }
     };
+    let withheld = books.withheld(tx, row.id, now_ms).await?;
     Ok(Joined {
         session: row.id,
         standing_divisor: row.standing_divisor,
-        withheld,
+        withheld: withheld.into_iter().collect(),
         acknowledged: row.acknowledged,
     })
 }
@@ -301,6 +306,18 @@ async fn ask(
 ) -> Result<Vec<(Key, Answer)>, Error> {
     let mut answers = Vec::with_capacity(asks.len());
     for (key, ask) in asks {
+        // It holds nothing any more: what it says changes nothing, and need not be said again.
+        if !books.is_counted(ask.session) {
+            let answer = Answer {
+                lent: ask.lent,
+                tight: true,
+                recall: false,
+                posted: 0,
+                committed: 0,
+            };
+            answers.push((key.clone(), answer));
+            continue;
+        }
         books.fetch(tx, &[key]).await?;
         let limit = books.limit(&key.limit_id);
         let is_current = limit.is_some_and(|limit| is_current(limit, key, now_ms));

@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 
 use prost::Message as _;
-use reeve_policy::limit::Limit;
+use reeve_policy::limit::{Limit, Metric};
 use reeve_proto::v1;
 
 use super::entries::{EntityEntries, Entries};
 use crate::ledger::{Key, Recall};
 
 /// What every session is to give back once `changes` are published over `entries`. A limit that is new
-/// was never lent, and nobody judges by one that is gone.
+/// was never lent, and nobody judges by one that is gone. Slots are held under a session of their own, and
+/// whoever holds more than there are by now sees that by itself.
 pub(super) fn recalls(entries: &Entries, changes: &[EntityEntries], now_ms: i64) -> Vec<Recall> {
     let mut recalls = Vec::new();
     for change in changes {
@@ -24,9 +25,10 @@ pub(super) fn recalls(entries: &Entries, changes: &[EntityEntries], now_ms: i64)
         }
         let before = limits(before);
         let lowered = limits(after).into_values().filter(|limit| {
-            before.get(&limit.id).is_some_and(|before| {
+            let is_lower = |before: &Limit| {
                 limit.max < before.max || limit.max_at(now_ms) < before.max_at(now_ms)
-            })
+            };
+            limit.metric != Metric::InFlight && before.get(&limit.id).is_some_and(is_lower)
         });
         recalls.extend(lowered.map(|limit| Recall {
             holder: None,
@@ -68,7 +70,6 @@ fn limits<'a>(entries: impl Iterator<Item = (&'a str, &'a [u8])>) -> HashMap<Str
 #[cfg(test)]
 mod tests {
     use reeve_policy::calendar::Alignment;
-    use reeve_policy::limit::Metric;
     use reeve_policy::period::Period;
 
     use super::*;
@@ -160,6 +161,18 @@ mod tests {
                 recalls(&entries, &[after], NOW_MS),
                 std::slice::from_ref(&recall)
             );
+        }
+    }
+
+    #[test]
+    fn slots_are_not_called_back() {
+        let slots = |max| Limit {
+            metric: Metric::InFlight,
+            ..limit("it", max)
+        };
+        for (before, after) in places(&[slots(10)]).into_iter().zip(places(&[slots(9)])) {
+            let entries = Entries::new(1, vec![before]);
+            assert_eq!(recalls(&entries, &[after], NOW_MS), []);
         }
     }
 

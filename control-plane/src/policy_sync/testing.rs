@@ -22,7 +22,7 @@ use super::publisher;
 use super::stream::Timing;
 use crate::db::Db;
 use crate::node_identity::Callers;
-use crate::testing::Api;
+use crate::testing::{Api, in_time};
 
 /// Short enough not to wait for in a test, long enough for a busy machine.
 pub(super) const TIMING: Timing = Timing {
@@ -30,8 +30,6 @@ pub(super) const TIMING: Timing = Timing {
     silence: Duration::from_millis(1_500),
     spent_every: Duration::from_millis(20),
 };
-/// Longer than anything a test waits for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A control plane that publishes and serves streams.
 pub(super) struct Plane {
@@ -155,9 +153,7 @@ impl Filter {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next)
-            .await
-            .expect("nothing but heartbeats came")
+        in_time("more than heartbeats", next).await
     }
 
     pub(super) async fn welcome(&mut self) -> u64 {

@@ -9,9 +9,9 @@ use reeve_proto::v1::{self, PolicyApplied};
 use tonic::Code;
 
 use super::entries::Position;
-use super::testing::{Filter, PATIENCE, Plane, TIMING, entry_of, keys, names_of, position};
+use super::testing::{Filter, Plane, TIMING, entry_of, keys, names_of, position};
 use crate::db::testing::on_every_database;
-use crate::testing::{Api, START_MS};
+use crate::testing::{Api, START_MS, in_time, until};
 use crate::usage::tests::{charge, record};
 
 on_every_database! {
@@ -343,22 +343,15 @@ async fn the_list_of_nodes_says_who_is_up_to_date() {
         filter
             .say(Up::PolicyApplied(PolicyApplied { epoch, version }))
             .await;
-        tokio::time::timeout(PATIENCE, async {
-            loop {
-                let answer = plane.api.get("/api/nodes").await;
-                let nodes = answer.ok(200);
-                if nodes["nodes"][0]["up_to_date"] == true {
-                    assert_eq!(
-                        nodes["nodes"][0]["applied_version"],
-                        nodes["published_version"]
-                    );
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
-        .unwrap();
+        let is_up_to_date = async || {
+            let answer = plane.api.get("/api/nodes").await;
+            let nodes = answer.ok(200);
+            let node = &nodes["nodes"][0];
+            let is_so = node["up_to_date"] == true;
+            assert!(!is_so || node["applied_version"] == nodes["published_version"]);
+            is_so
+        };
+        until("the node is up to date", is_up_to_date).await;
     })
     .await;
 }
@@ -425,14 +418,18 @@ async fn a_change_is_published_at_once() {
         let mut filter = Filter::connect(&plane, "b1", Position::default()).await;
         filter.welcome().await;
         filter.update().await;
-        let start = std::time::Instant::now();
+        let mut took = Vec::new();
         for number in 0..6 {
+            let start = std::time::Instant::now();
             // The change is answered when this filter has it in force.
             let name = format!("key-{number}");
             tokio::join!(plane.key(&name), filter.apply_update());
+            took.push(start.elapsed());
         }
-        let took = start.elapsed();
-        assert!(took < Duration::from_secs(3), "six changes took {took:?}");
+        // Each begins just after a look, so one that waited for the next would take a second; and on a machine
+        // that is slow for a moment not all six are.
+        let quickest = *took.iter().min().unwrap();
+        assert!(quickest < Duration::from_millis(500), "{took:?}");
     })
     .await;
 }
@@ -463,7 +460,7 @@ async fn a_filter_that_takes_no_messages_loses_its_stream() {
                 tokio::time::sleep(TIMING.heartbeat).await;
             }
         };
-        tokio::time::timeout(PATIENCE * 2, ended).await.unwrap();
+        in_time("the stream has ended", ended).await;
         drop(filter);
     })
     .await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::db::testing::on_every_database;
 use crate::policy_changes::{self, Kind};
 use crate::policy_sync::publisher;
-use crate::testing::{Api, configure_providers};
+use crate::testing::{Api, configure_providers, until};
 
 const RULES: &str = "/api/governance/routing-rules";
 
@@ -266,9 +266,8 @@ on_every_database! {
         create(&api, &rule("k1", 1, "virtual_key", &json!(key))).await;
         api.put(&path(&off), r#"{"enabled": false}"#).await.ok(200);
         let expected = [vec!["g1", "g2"], vec!["t1"], vec!["k1"]];
-        let mut published = Vec::new();
-        for _ in 0..500 {
-            published = api.app.policy_sync.look(|view| {
+        let is_published = async || {
+            let published = api.app.policy_sync.look(|view| {
                 let names = |rules: &[reeve_policy::routing_rules::Rule]| -> Vec<String> {
                     rules.iter().map(|rule| rule.name.clone()).collect()
                 };
@@ -278,11 +277,8 @@ on_every_database! {
                     view.key_of(&key).map(|it| names(&it.routing_rules)).unwrap_or_default(),
                 ]
             });
-            if published == expected {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        panic!("{published:?} is published");
+            published == expected
+        };
+        until("the rules are published, each where it belongs", is_published).await;
     }
 }

@@ -9,6 +9,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::*;
+use crate::testing::{in_time, until};
 
 /// A terminal that remembers.
 #[derive(Clone, Default)]
@@ -61,13 +62,7 @@ impl Stack {
 
     /// Waits until the screen shows `text`.
     async fn shows(&self, text: &str) {
-        for _ in 0..500 {
-            if self.screen.text().contains(text) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("`{text}` is not in:\n{}", self.screen.text());
+        until(text, async || self.screen.text().contains(text)).await;
     }
 
     async fn all_printed(&self) -> String {
@@ -202,14 +197,11 @@ async fn what_a_killed_process_has_started_is_killed_with_it() {
     kill(shell, nix::sys::signal::Signal::SIGKILL).unwrap();
     stack.children.first_death().await;
     // Its new parent has to collect it before it is gone.
-    for _ in 0..500 {
+    let is_gone = async || {
         let state = std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
-        if state.is_empty() || state.contains(") Z ") {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("process {grandchild} is still there");
+        state.is_empty() || state.contains(") Z ")
+    };
+    until("what the process had started is gone", is_gone).await;
 }
 
 #[tokio::test]
@@ -257,8 +249,8 @@ async fn a_terminal_that_nobody_reads_holds_up_nothing() {
         environment: Environment::Inherited,
     };
     children.start(launch).unwrap();
-    let ended = tokio::time::timeout(Duration::from_secs(20), children.first_death()).await;
-    assert!(ended.unwrap().to_string().contains("exit code 0"));
+    let ended = in_time("the process has ended", children.first_death()).await;
+    assert!(ended.to_string().contains("exit code 0"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ struct Row {
     amount: i64,
 }
 
-/// The revision of the newest change of what has been spent; 0: nothing has been.
+/// The revision of the newest change of what sessions hold and have spent; 0: nothing has ever changed.
 pub async fn latest(tx: &mut Tx) -> Result<i64, Error> {
     let (revision,): (i64,) = tx
         .query("SELECT COALESCE(MAX(revision), 0) FROM holdings")

@@ -4,11 +4,9 @@
 //! was judged, priced and reserved for before its first byte left. One attempt is charged, the one that
 //! answered; so what is reserved of a limit is the most that any one of them can take of it.
 
-use std::borrow::Cow;
-
 use reeve_policy::limit::Exceeded;
 use reeve_policy::money::Nanos;
-use reeve_policy::reservation::OutputHistory;
+use reeve_policy::reservation::{OutputHistory, Sizing};
 use reeve_policy::retry::{RetryClass, RetryOn};
 
 use crate::Denial;
@@ -26,20 +24,14 @@ const SERVER_ERRORS: &str = "500,502,503,504,520,521,522,523,524,529";
 pub struct Chain {
     first: Plan,
     others: Vec<Plan>,
+    /// Of each limit the most that one of them takes; empty where there is one only.
+    most: Vec<Reservation>,
     /// Who is not asked, and why.
     left_out: Vec<LeftOut>,
     /// Why the first choice is not among them any more: it had no room under a limit.
     denial: Option<Denial>,
-    ruling: Ruling,
-}
-
-/// What routing rules had to do with it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ruling {
-    /// The rule that decided; `None`: none did.
-    pub rule_id: Option<String>,
-    /// Rules that could not be evaluated, and were passed over.
-    pub failed: Vec<String>,
+    /// The routing rule that decided; `None`: none did.
+    rule_id: Option<String>,
 }
 
 /// A provider that is not asked.
@@ -51,6 +43,16 @@ pub struct LeftOut {
     pub model: String,
     /// Why it is not asked.
     pub reason: Reason,
+}
+
+impl LeftOut {
+    fn without_room(plan: Plan, denial: Denial) -> Self {
+        Self {
+            provider: plan.provider,
+            model: plan.model,
+            reason: Reason::NoRoom(denial),
+        }
+    }
 }
 
 /// Why a provider is not asked.
@@ -68,6 +70,24 @@ pub enum Reason {
     NoRoom(Denial),
 }
 
+/// Why a request is refused, and who would have been asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the caller is told.
+    pub denial: Denial,
+    /// Who is not asked, as far as that was looked at.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self {
+            denial,
+            left_out: Vec::new(),
+        }
+    }
+}
+
 /// What is left of a chain when a limit has no room for it.
 #[derive(Debug)]
 pub enum Shortened {
@@ -77,6 +97,15 @@ pub enum Shortened {
     Clamp(Chain, u64),
     /// Nothing: this is why.
     Refuse(Denial),
+}
+
+/// What becomes of a chain when too little of a limit is at hand, and there may be more.
+#[derive(Debug)]
+pub enum Pressed {
+    /// These attempts have enough.
+    GoOn(Chain),
+    /// Its first attempt lacks something: it has to wait.
+    Wait(Chain),
 }
 
 /// When Envoy makes the next attempt, in the values of its `x-envoy-` headers.
@@ -95,9 +124,10 @@ impl From<Plan> for Chain {
         Self {
             first: only,
             others: Vec::new(),
+            most: Vec::new(),
             left_out: Vec::new(),
             denial: None,
-            ruling: Ruling::default(),
+            rule_id: None,
         }
     }
 }
@@ -108,27 +138,40 @@ impl Chain {
         attempts: Vec<Plan>,
         left_out: Vec<LeftOut>,
         denial: Option<Denial>,
-    ) -> Result<Self, Denial> {
+    ) -> Result<Self, Refusal> {
         let mut attempts = attempts.into_iter();
         let Some(first) = attempts.next() else {
-            return Err(denial.unwrap_or(Denial::PolicyUnavailable));
+            let denial = denial.unwrap_or(Denial::PolicyUnavailable);
+            return Err(Refusal { denial, left_out });
         };
-        Ok(Self {
+        let chain = Self {
             first,
             others: attempts.collect(),
+            most: Vec::new(),
             left_out,
             denial,
-            ruling: Ruling::default(),
-        })
+            rule_id: None,
+        };
+        Ok(chain.with_most())
     }
 
-    pub(crate) fn ruled(self, ruling: Ruling) -> Self {
-        Self { ruling, ..self }
+    /// The same, with [`Self::reservations`] as its attempts are now.
+    fn with_most(mut self) -> Self {
+        self.most = if self.is_single() {
+            Vec::new()
+        } else {
+            most_of_each(self.attempts().map(|plan| plan.reservations.as_slice()))
+        };
+        self
     }
 
-    /// What routing rules had to do with it.
-    pub const fn ruling(&self) -> &Ruling {
-        &self.ruling
+    pub(crate) fn ruled(self, rule_id: Option<String>) -> Self {
+        Self { rule_id, ..self }
+    }
+
+    /// The routing rule that decided where it goes; `None`: none did.
+    pub const fn rule_id(&self) -> Option<&String> {
+        self.rule_id.as_ref()
     }
 
     /// The attempt that is made first.
@@ -146,6 +189,7 @@ impl Chain {
     pub fn first_only(self) -> Self {
         Self {
             others: Vec::new(),
+            most: Vec::new(),
             ..self
         }
     }
@@ -170,6 +214,11 @@ impl Chain {
         &self.left_out
     }
 
+    /// Why the first choice is not among the attempts; `None`: it is.
+    pub const fn denial(&self) -> Option<&Denial> {
+        self.denial.as_ref()
+    }
+
     /// Takes the body to send from the first attempt.
     pub const fn take_body(&mut self) -> Option<Vec<u8>> {
         self.first.body.take()
@@ -178,10 +227,13 @@ impl Chain {
     /// Reserves what earlier answers suggest, where that is the setting.
     #[must_use]
     pub fn sized(mut self, history: &OutputHistory) -> Self {
+        if self.first.output.reserving.sizing != Sizing::Balanced {
+            return self;
+        }
         self.first = self.first.sized(history);
         let others = self.others.into_iter();
         self.others = others.map(|plan| plan.sized(history)).collect();
-        self
+        self.with_most()
     }
 
     /// The chain with this bound of the output in the body of its first attempt; `body` is the one to
@@ -189,17 +241,16 @@ impl Chain {
     #[must_use]
     pub fn clamped(mut self, tokens: u64, body: &[u8]) -> Self {
         self.first = self.first.clamped(tokens, body);
-        self
+        self.with_most()
     }
 
     /// What to take before the first byte leaves: of each limit the most that one attempt can need.
-    pub fn reservations(&self) -> Cow<'_, [Reservation]> {
+    pub fn reservations(&self) -> &[Reservation] {
         if self.is_single() {
-            return Cow::Borrowed(&self.first.reservations);
+            &self.first.reservations
+        } else {
+            &self.most
         }
-        Cow::Owned(most_of_each(
-            self.attempts().map(|plan| plan.reservations.as_slice()),
-        ))
     }
 
     /// The most that it can cost, whoever answers.
@@ -210,8 +261,13 @@ impl Chain {
 
     /// The chain when the reservation at `index` of [`Self::reservations`] found no room: without the
     /// attempts that need that much of the limit. When all of them do, the caller is told about the first
-    /// choice.
-    pub fn shortened(mut self, index: usize, exceeded: Exceeded) -> Shortened {
+    /// choice. `body`: the caller's.
+    pub fn shortened(
+        mut self,
+        index: usize,
+        exceeded: Exceeded,
+        body: impl FnOnce() -> Vec<u8>,
+    ) -> Shortened {
         let Some(short) = self.reservations().get(index).cloned() else {
             return Shortened::Refuse(Denial::PolicyUnavailable);
         };
@@ -223,24 +279,64 @@ impl Chain {
         if self.attempts().all(|plan| denial_of(plan).is_some()) {
             return self.clamped_or_refused(&short, exceeded, denial);
         }
-        let base = self.first.body.clone();
-        let (mut left_out, ruling) = (self.left_out, self.ruling);
+        match self.leave_out(denial_of, denial, body) {
+            Ok(chain) => Shortened::GoOn(chain),
+            Err(refusal) => Shortened::Refuse(refusal.denial),
+        }
+    }
+
+    /// The chain when too little of some limits is at hand: without the attempts after the first that lack
+    /// it. The first waits for what it needs itself, and for nothing else. `missing`: how much there is too
+    /// little for one of [`Self::reservations`]; 0: nothing.
+    pub fn pressed(mut self, missing: impl Fn(&Reservation) -> i64) -> Pressed {
+        let all = self.reservations().iter();
+        let short = all.filter_map(|of| {
+            let missing = Some(missing(of)).filter(|missing| *missing > 0)?;
+            let at_hand = of.amount.saturating_sub(missing);
+            Some(Reservation {
+                // Who takes nothing lacks nothing.
+                amount: at_hand.saturating_add(1).max(1),
+                ..of.clone()
+            })
+        });
+        let short: Vec<Reservation> = short.collect();
+        let has_enough = |plan: &Plan| {
+            let mut short = short.iter();
+            short.all(|short| lacking(&plan.reservations, short).is_none())
+        };
+        if !has_enough(&self.first) || self.others.iter().all(has_enough) {
+            return Pressed::Wait(self);
+        }
+        for plan in std::mem::take(&mut self.others) {
+            if has_enough(&plan) {
+                self.others.push(plan);
+            } else {
+                let left_out = LeftOut::without_room(plan, Denial::LimitsUnavailable);
+                self.left_out.push(left_out);
+            }
+        }
+        Pressed::GoOn(self.with_most())
+    }
+
+    /// The chain without the attempts for which `denial_of` has one. `denial`: of the first choice, if it
+    /// is not among the attempts after that.
+    fn leave_out(
+        mut self,
+        denial_of: impl Fn(&Plan) -> Option<Denial>,
+        denial: Option<Denial>,
+        body: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Self, Refusal> {
+        let sent = self.take_body();
         let mut kept = Vec::new();
         for plan in std::iter::once(self.first).chain(self.others) {
             match denial_of(&plan) {
                 None => kept.push(plan),
-                Some(denial) => left_out.push(LeftOut {
-                    provider: plan.provider,
-                    model: plan.model,
-                    reason: Reason::NoRoom(denial),
-                }),
+                Some(denial) => self.left_out.push(LeftOut::without_room(plan, denial)),
             }
         }
-        rebase(&mut kept, base.as_deref());
-        match Self::new(kept, left_out, denial) {
-            Ok(chain) => Shortened::GoOn(chain.ruled(ruling)),
-            Err(denial) => Shortened::Refuse(denial),
-        }
+        rebase(&mut kept, sent, body);
+        let chain = Self::new(kept, self.left_out, denial)?;
+        Ok(chain.ruled(self.rule_id))
     }
 
     /// No attempt has room under this limit.
@@ -320,25 +416,23 @@ pub fn lacking<'a>(own: &'a [Reservation], short: &Reservation) -> Option<&'a Re
 }
 
 /// Makes the first of these plans the one whose body is sent, and the edits of the others relative to it.
-/// `base`: the body that their edits are made for.
-fn rebase(plans: &mut [Plan], base: Option<&[u8]>) {
+/// `sent`: the body that their edits were made for; `None`: the caller's.
+fn rebase(plans: &mut [Plan], sent: Option<Vec<u8>>, body: impl FnOnce() -> Vec<u8>) {
     let Some((first, others)) = plans.split_first_mut() else {
         return;
     };
-    if first.body.is_some() {
-        return;
-    }
-    let Some(base) = base else {
-        // The caller's bytes, and nobody has an edit.
+    let Some(edit) = first.edit.take() else {
+        // It sends the same.
+        first.body = sent;
         return;
     };
-    let applied = |edit: Option<&Edit>| match edit {
-        Some(edit) => Cow::Owned(edit.apply(base)),
-        None => Cow::Borrowed(base),
-    };
-    let body = applied(first.edit.take().as_ref()).into_owned();
+    let base = sent.unwrap_or_else(body);
+    let sent = edit.apply(&base);
     for plan in others {
-        plan.edit = Edit::between(&body, &applied(plan.edit.as_ref()));
+        plan.edit = match &plan.edit {
+            Some(edit) => Edit::between(&sent, &edit.apply(&base)),
+            None => Edit::between(&sent, &base),
+        };
     }
-    first.body = Some(body);
+    first.body = Some(sent);
 }

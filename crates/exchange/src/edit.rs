@@ -15,15 +15,12 @@ pub struct Edit {
 impl Edit {
     /// The smallest edit that makes `new` of `old`; `None`: they are the same.
     pub fn between(old: &[u8], new: &[u8]) -> Option<Self> {
-        let same = |pairs: &mut dyn Iterator<Item = (&u8, &u8)>| {
-            pairs.take_while(|(one, other)| one == other).count()
-        };
-        let before = same(&mut old.iter().zip(new));
+        let before = same(old.iter().zip(new));
         if before == old.len() && before == new.len() {
             return None;
         }
         let (old_rest, new_rest) = (old.get(before..)?, new.get(before..)?);
-        let behind = same(&mut old_rest.iter().rev().zip(new_rest.iter().rev()));
+        let behind = same(old_rest.iter().rev().zip(new_rest.iter().rev()));
         Some(Self {
             start: before,
             end: old.len().saturating_sub(behind),
@@ -45,6 +42,11 @@ impl Edit {
             .saturating_sub(removed)
             .saturating_add(self.bytes.len())
     }
+}
+
+/// How many pairs are equal before the first that is not.
+fn same<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
+    pairs.take_while(|(one, other)| one == other).count()
 }
 
 #[cfg(test)]

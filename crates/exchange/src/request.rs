@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use reeve_llm::{Body, BodyKind, Endpoint, Output, Request, RequestError};
-use reeve_policy::expression::Fault;
 use reeve_policy::limit::{Exceeded, Level, Limit, Metric};
 use reeve_policy::money::Nanos;
 use reeve_policy::price_list::PriceList;
@@ -17,7 +16,7 @@ use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{Owner, Subject, VirtualKey, applicable_limits};
 
 use crate::Denial;
-use crate::chain::{Chain, LeftOut, MAX_ATTEMPTS, Reason, Ruling};
+use crate::chain::{Chain, LeftOut, MAX_ATTEMPTS, Reason, Refusal};
 use crate::denial::LimitExceeded;
 use crate::edit::Edit;
 use crate::head::{Admission, authenticate};
@@ -69,9 +68,9 @@ pub struct Plan {
     pub most_units: Units,
     /// The output to come.
     pub output: OutputBound,
-    /// The body to send instead of the caller's; that of the first attempt.
+    /// The body to send instead of the caller's; only the first attempt has one.
     pub body: Option<Vec<u8>>,
-    /// What is to be changed in the first attempt's body for this one.
+    /// What is to be changed for this attempt in the body that the first one sends.
     pub edit: Option<Edit>,
     /// The answer will hold a usage chunk that the caller did not ask for.
     pub usage_injected: bool,
@@ -128,9 +127,11 @@ pub fn judge_body(
     draw: u64,
 ) -> Result<Chain, Denial> {
     judge_body_watched(view, now_ms, admission, body, draw, &mut |_| {})
+        .map_err(|refusal| refusal.denial)
 }
 
-/// The same, where `look` is told of each routing rule that looks at the request.
+/// The same, where `look` is told of each routing rule that looks at the request, whatever comes of it,
+/// and a refusal says who was left out.
 pub fn judge_body_watched(
     view: &dyn PolicyView,
     now_ms: i64,
@@ -138,14 +139,13 @@ pub fn judge_body_watched(
     body: &[u8],
     draw: u64,
     look: &mut dyn FnMut(Looked<'_>),
-) -> Result<Chain, Denial> {
+) -> Result<Chain, Refusal> {
     let settings = view.settings().ok_or(Denial::PolicyUnavailable)?;
     let key = authenticate(view, &settings, now_ms, admission.presented)?;
     let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
     if body_bytes > admission.max_body_bytes {
-        return Err(Denial::PayloadTooLarge {
-            max_bytes: admission.max_body_bytes,
-        });
+        let max_bytes = admission.max_body_bytes;
+        return Err(Denial::PayloadTooLarge { max_bytes }.into());
     }
     let request = read(admission, body).map_err(refuse_body)?;
     let (team, customer) = owners(view, key.as_deref())?;
@@ -170,17 +170,7 @@ pub fn judge_body_watched(
         customer: customer.as_deref(),
         now_ms,
     };
-    let mut failed = Vec::new();
-    let decision = asked.decide(|looked| {
-        if looked.answer == Err(Fault::Failed) {
-            failed.push(looked.rule.id.clone());
-        }
-        look(looked);
-    });
-    let ruling = Ruling {
-        rule_id: decision.rule.map(|rule| rule.id.clone()),
-        failed,
-    };
+    let decision = asked.decide(look);
     let judging = Judging {
         view,
         settings: &settings,
@@ -192,7 +182,7 @@ pub fn judge_body_watched(
         customer: customer.as_ref(),
     };
     let chain = judging.chain(route::find(question, &decision))?;
-    Ok(chain.ruled(ruling))
+    Ok(chain.ruled(decision.rule.map(|rule| rule.id.clone())))
 }
 
 /// A request whose body was read, and who asks.
@@ -209,14 +199,14 @@ struct Judging<'a> {
 
 impl Judging<'_> {
     /// The attempts: whoever was found and passes the rest of the checks.
-    fn chain(&self, found: route::Found<'_>) -> Result<Chain, Denial> {
+    fn chain(&self, found: route::Found<'_>) -> Result<Chain, Refusal> {
         let (mut left_out, mut denial) = (found.left_out, found.denial);
         let mut attempts: Vec<Plan> = Vec::with_capacity(found.routes.len().min(MAX_ATTEMPTS));
         for (place, route) in found.routes {
             let planned = if attempts.len() >= MAX_ATTEMPTS {
                 Err(Reason::TooMany)
             } else {
-                self.plan(place, &route, attempts.first_mut())
+                self.plan(place, &route, attempts.first())
                     .map_err(Reason::Denied)
             };
             match planned {
@@ -244,7 +234,7 @@ impl Judging<'_> {
         &self,
         fallback_index: u32,
         route: &Route<'_>,
-        first: Option<&mut Plan>,
+        first: Option<&Plan>,
     ) -> Result<Plan, Denial> {
         let Self {
             settings, request, ..
@@ -341,8 +331,8 @@ impl Judging<'_> {
     }
 
     /// The body for an attempt with this model: as a whole for the first, as an edit of that for others.
-    fn body_of(&self, model: &str, first: Option<&mut Plan>) -> Result<BodyToSend, Denial> {
-        if let Some(first) = &first
+    fn body_of(&self, model: &str, first: Option<&Plan>) -> Result<BodyToSend, Denial> {
+        if let Some(first) = first
             && first.model == model
         {
             return Ok(BodyToSend {
@@ -358,12 +348,7 @@ impl Judging<'_> {
             Some(first) => {
                 let of_first = first.body.as_deref().unwrap_or(self.body);
                 let own = rewritten.body.as_deref().unwrap_or(self.body);
-                let edit = Edit::between(of_first, own);
-                if edit.is_some() && first.body.is_none() {
-                    // What edits are made for is kept with them.
-                    first.body = Some(self.body.to_vec());
-                }
-                (None, edit)
+                (None, Edit::between(of_first, own))
             }
         };
         Ok(BodyToSend {

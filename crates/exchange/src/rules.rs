@@ -93,7 +93,7 @@ impl<'a> Subject<'a> for Asked<'a> {
 }
 
 /// What is known of a request that asks for a place. Limits are looked at when they are asked for, each
-/// once.
+/// once a pass.
 pub(crate) struct Known<'a> {
     asked: Asked<'a>,
     place: Place<'a>,
@@ -112,9 +112,12 @@ impl<'a> Known<'a> {
         self.limits.get_or_init(|| {
             let Question { settings, key, .. } = self.asked.question;
             let provider = self.place.provider.unwrap_or_default();
+            // Limits of models go by the provider's own name.
+            let named = settings.provider(provider);
+            let model = named.map_or(self.place.model, |of| of.own_name(self.place.model));
             let subject = virtual_key::Subject {
                 provider,
-                model: self.place.model,
+                model,
                 customer: self.asked.customer,
                 team: self.asked.team,
                 key,

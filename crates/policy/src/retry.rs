@@ -52,7 +52,7 @@ impl RetryClass {
 pub struct RetryOn(u8);
 
 impl RetryOn {
-    /// None of them: nobody is tried after this one.
+    /// None of them. Envoy knows one set for a whole request, the union of those of its providers.
     pub const NONE: Self = Self(0);
     /// All of them.
     pub const ALL: Self = Self(15);

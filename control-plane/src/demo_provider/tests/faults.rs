@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{CHAT, MESSAGES, Provider, hello, with};
 use crate::clock::Clock;
 use crate::demo_provider::{Demo, router, run, server};
+use crate::testing::in_time;
 
 #[tokio::test]
 async fn a_status_fault_serves_nothing_but_is_counted_as_received() {
@@ -122,9 +123,6 @@ async fn a_hanging_answer_does_not_hold_up_the_shutdown() {
     let read = tokio::time::timeout(Duration::from_millis(100), client.read(&mut byte));
     assert!(read.await.is_err(), "the fault must not answer");
     stop.send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), server)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    let stopped = in_time("the server has stopped", server).await;
+    stopped.unwrap().unwrap();
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use reeve_policy::lease::{Ask, standing};
 use serde_json::json;
 
-use super::Fleet;
+use super::{BUDGET, Fleet, Unavailable};
 use crate::db::testing::on_every_database;
 use crate::usage::tests::boot;
 
@@ -41,6 +42,24 @@ on_every_database! {
         fleet.api.post("/api/governance/sessions/x/release", "").await.problem(404);
         fleet.spend("a", 2, 500_000_000).await;
         assert_eq!(fleet.usage().await["used"], 2);
+    }
+
+    async fn what_is_told_of_a_session_that_is_over_keeps_nothing_else_from_the_ledger(db: Db) {
+        let fleet = Fleet::new(db).await;
+        let (a, b) = (fleet.join("a").await.session, fleet.join("b").await);
+        fleet.api.advance(Duration::from_secs(31));
+        fleet.api.post(&format!("/api/governance/sessions/{a}/release"), "").await.ok(200);
+        let of_b = standing(BUDGET, b.standing_divisor);
+        let tell = |session, lent, waits| {
+            let ask = Ask { session, lent, returned: lent, want: 0, waits };
+            (fleet.budget.clone(), ask)
+        };
+        let ledger = &fleet.app().ledger;
+        let told = ledger.ask(vec![tell(a, 7, false), tell(b.session, of_b, false)]).await.unwrap();
+        assert_eq!((told[0].1.lent, told[0].1.recall), (7, false), "the last word about it");
+        assert_eq!(told[1].1.committed, 0, "everything has come back");
+        let waits = ledger.ask(vec![tell(b.session, of_b, true), tell(a, 7, true)]).await;
+        assert_eq!(waits, Err(Unavailable), "a request does not go on under it");
     }
 
     async fn an_envoy_whose_stream_is_open_cannot_be_released(db: Db) {

@@ -88,7 +88,7 @@ fn no_attempt_leaves_the_keys_boundary_and_each_is_covered() {
             let count = chain.attempts().count();
             let places: Vec<usize> = (0..chain.reservations().len()).collect();
             let index = *random.one_of(&places);
-            match chain.shortened(index, FULL) {
+            match chain.shortened(index, FULL, || body.clone().into_bytes()) {
                 Shortened::GoOn(rest) => {
                     assert!(rest.attempts().count() < count);
                     chain = rest;

@@ -2,13 +2,12 @@
 
 use reeve_llm::ResponseHead;
 use reeve_policy::limit::{Exceeded, Metric};
-use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::retry::{RetryClass, RetryOn};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::Denial;
-use crate::chain::{Chain, MAX_ATTEMPTS, Reason, Retry, Shortened};
+use crate::chain::{Chain, MAX_ATTEMPTS, Reason, Retry};
 use crate::request::judge_body;
 use crate::response::{Metering, Outcome, abandon};
 use crate::testing::{Head, Policy, chain, config, limit};
@@ -61,7 +60,19 @@ pub(super) fn with_limits(mut policy: Policy) -> Policy {
     policy
 }
 
-fn names(chain: &Chain) -> Vec<(&str, &str)> {
+pub(super) fn with_a_dear_azure() -> Policy {
+    let mut policy = with_limits(policy());
+    let dear = policy
+        .models
+        .get_mut(&("azure".into(), "gpt-4o".into()))
+        .unwrap();
+    let mut price = (**dear.price.as_ref().unwrap()).clone();
+    price.standard.output = price.standard.output.saturating_mul(10);
+    dear.price = Some(price.into());
+    policy
+}
+
+pub(super) fn names(chain: &Chain) -> Vec<(&str, &str)> {
     let attempts = chain.attempts();
     attempts
         .map(|plan| (plan.provider.as_str(), plan.model.as_str()))
@@ -69,11 +80,11 @@ fn names(chain: &Chain) -> Vec<(&str, &str)> {
 }
 
 pub(super) fn ask(policy: &Policy, model: &str, more: &str) -> Result<Chain, Denial> {
-    chain(
-        policy,
-        CHAT,
-        &format!(r#"{{"model":"{model}","max_tokens":100{more},"messages":[]}}"#),
-    )
+    chain(policy, CHAT, &body(model, more))
+}
+
+pub(super) fn body(model: &str, more: &str) -> String {
+    format!(r#"{{"model":"{model}","max_tokens":100{more},"messages":[]}}"#)
 }
 
 pub(super) fn fallbacks(list: &[&str]) -> String {
@@ -81,7 +92,7 @@ pub(super) fn fallbacks(list: &[&str]) -> String {
     format!(",\"fallbacks\":[{}]", list.join(","))
 }
 
-fn reason<'a>(chain: &'a Chain, provider: &str) -> &'a Reason {
+pub(super) fn reason<'a>(chain: &'a Chain, provider: &str) -> &'a Reason {
     let mut left_out = chain.left_out().iter();
     &left_out
         .find(|left| left.provider == provider)
@@ -95,22 +106,6 @@ pub(super) fn amount(chain: &Chain, limit_id: &str) -> Option<i64> {
     let amount = found.next()?.amount;
     assert!(found.next().is_none(), "{limit_id} is reserved once");
     Some(amount)
-}
-
-fn short_of(chain: Chain, limit_id: &str) -> Shortened {
-    let index = chain
-        .reservations()
-        .iter()
-        .position(|of| of.limit.id == limit_id)
-        .unwrap();
-    chain.shortened(index, FULL)
-}
-
-fn gone_on(shortened: Shortened) -> Chain {
-    match shortened {
-        Shortened::GoOn(chain) => chain,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
@@ -291,15 +286,7 @@ fn a_session_is_drawn_alike_whatever_the_draw_is() {
 
 #[test]
 fn of_each_limit_the_most_is_reserved_that_one_attempt_can_take() {
-    let mut policy = with_limits(policy());
-    let dear = policy
-        .models
-        .get_mut(&("azure".into(), "gpt-4o".into()))
-        .unwrap();
-    let mut price = (**dear.price.as_ref().unwrap()).clone();
-    price.standard.output = price.standard.output.saturating_mul(10);
-    dear.price = Some(price.into());
-    let chain = ask(&policy, "gpt-4o", "").unwrap();
+    let chain = ask(&with_a_dear_azure(), "gpt-4o", "").unwrap();
     let own: Vec<i64> = chain.attempts().map(|plan| plan.cost_bound.get()).collect();
     assert!(own[2] > own[0]);
     assert_eq!(amount(&chain, "key"), Some(own[2]));
@@ -346,85 +333,6 @@ fn what_nobody_saw_end_is_charged_to_everyone_it_may_have_gone_to() {
     let settlement = abandon(&chain);
     for (reservation, charge) in chain.reservations().iter().zip(&settlement.charges) {
         assert_eq!(reservation.amount, *charge, "{}", reservation.limit.id);
-    }
-}
-
-#[test]
-fn a_provider_whose_own_limit_is_full_is_passed_over() {
-    let chain = ask(&with_limits(policy()), "gpt-4o", "").unwrap();
-    let chain = gone_on(short_of(chain, "openai-requests"));
-    assert_eq!(names(&chain), [("fourth", "gpt-4o"), ("azure", "gpt-4o")]);
-    assert_eq!(chain.first().fallback_index, 1);
-    assert!(matches!(reason(&chain, "openai"), Reason::NoRoom(_)));
-    assert_eq!(amount(&chain, "openai-usd"), None);
-    let chain = gone_on(short_of(chain, "azure-usd"));
-    assert_eq!(names(&chain), [("fourth", "gpt-4o")]);
-    // When nobody is left, it is told what the first choice lacked.
-    let Shortened::Refuse(Denial::LimitExceeded(told)) = short_of(chain, "key") else {
-        panic!()
-    };
-    assert_eq!(told.limit_id, "openai-requests");
-}
-
-#[test]
-fn a_limit_of_a_model_or_a_provider_is_passed_over_likewise() {
-    let policy = policy().with_settings(|settings| {
-        settings.model_limits = ModelLimitsTable::new(vec![ModelLimits {
-            id: "all-of-openai".into(),
-            model: None,
-            provider: Some("openai".into()),
-            limits: vec![limit("provider", Metric::Requests)],
-        }]);
-    });
-    let chain = ask(&policy, "gpt-4o", "").unwrap();
-    let chain = gone_on(short_of(chain, "provider"));
-    assert_eq!(chain.first().provider, "fourth");
-}
-
-#[test]
-fn a_limit_of_everyone_that_is_full_refuses() {
-    let chain = ask(&with_limits(policy()), "gpt-4o", "").unwrap();
-    let Shortened::Refuse(Denial::LimitExceeded(told)) = short_of(chain, "key") else {
-        panic!()
-    };
-    assert_eq!(told.limit_id, "key");
-}
-
-#[test]
-fn each_attempt_has_the_body_with_its_own_models_name() {
-    let list = fallbacks(&["openai/gpt-4o-mini", "azure/gpt-4o"]);
-    let policy = with_limits(policy());
-    for (model, has_body) in [("gpt-4o", true), ("openai/gpt-4o", true)] {
-        let chain = ask(&policy, model, &list).unwrap();
-        assert_eq!(chain.first().body.is_some(), has_body);
-        assert_bodies(&chain, 3);
-        // Whoever comes first after that.
-        let chain = gone_on(short_of(chain, "azure-usd"));
-        assert_bodies(&chain, 2);
-    }
-    let list = fallbacks(&["azure/gpt-4o", "third/gpt-4o"]);
-    let chain = ask(&policy, "openai/gpt-4o-mini", &list).unwrap();
-    assert_bodies(&chain, 3);
-    let chain = gone_on(short_of(chain, "openai-usd"));
-    assert_bodies(&chain, 2);
-    assert_eq!(chain.attempt(1).edit, None, "it is the same model");
-}
-
-fn assert_bodies(chain: &Chain, attempts: usize) {
-    assert_eq!(chain.attempts().count(), attempts);
-    let first = chain.first().body.as_deref().unwrap();
-    for plan in chain.attempts() {
-        let own = plan
-            .edit
-            .as_ref()
-            .map_or_else(|| first.to_vec(), |edit| edit.apply(first));
-        let body: serde_json::Value = serde_json::from_slice(&own).unwrap();
-        assert_eq!(body["model"], plan.model.as_str());
-        assert_eq!(body.get("fallbacks"), None);
-        for slot in &plan.output.slots {
-            assert_eq!(&own[slot.clone()], b"100");
-        }
-        assert_eq!(plan.output.slots.len(), 1);
     }
 }
 

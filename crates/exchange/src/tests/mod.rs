@@ -3,6 +3,7 @@
 mod boundary;
 mod chains;
 mod judging;
+mod leaving_out;
 mod metering;
 mod pricing;
 mod reserving;

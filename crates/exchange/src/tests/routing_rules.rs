@@ -9,6 +9,7 @@ use reeve_policy::expression::{
     Variable,
 };
 use reeve_policy::limit::Metric;
+use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::routing_rules::{Destination, Rule, Target};
 use reeve_policy::virtual_key::VirtualKey;
 
@@ -94,7 +95,7 @@ fn matches(policy: &Policy) -> bool {
 fn matched_by(policy: &Policy, head: &Head) -> bool {
     let chain = sent(policy, head, CHAT).unwrap();
     let is_sent_there = chain.first().provider == "azure";
-    assert_eq!(chain.ruling().rule_id.is_some(), is_sent_there);
+    assert_eq!(chain.rule_id().is_some(), is_sent_there);
     is_sent_there
 }
 
@@ -194,6 +195,40 @@ fn limits_of_the_provider_count_once_it_is_named() {
         sent(&policy, &head, &named).unwrap().first().provider,
         "azure"
     );
+}
+
+#[test]
+fn the_limits_of_a_model_are_found_by_its_alias_too() {
+    let limits = || {
+        ModelLimitsTable::new(vec![ModelLimits {
+            id: "gpt-4o".into(),
+            model: Some("gpt-4o".into()),
+            provider: Some("openai".into()),
+            limits: vec![limit("model-budget", Metric::Cost)],
+        }])
+    };
+    let named = CHAT.replace("gpt-4o", "openai/fast");
+    let head = Head::post("/v1/chat/completions");
+    for (level, is_the_keys) in [("model", false), ("virtual_key_model", true)] {
+        let usage = Usage::parse(Metric::Cost, level).unwrap();
+        let mut policy = with_rule(above(usage, 50)).with_settings(|settings| {
+            for provider in &mut settings.providers {
+                provider.aliases = [("fast".into(), "gpt-4o".into())].into();
+            }
+            if !is_the_keys {
+                settings.model_limits = limits();
+            }
+        });
+        if is_the_keys {
+            policy = policy.with_key(|key| key.model_limits = limits());
+        }
+        let mut goes_to = |used| {
+            policy.used.insert("model-budget".into(), used);
+            sent(&policy, &head, &named).unwrap().into_first().provider
+        };
+        assert_eq!(goes_to(900_000_000), "azure", "{level}");
+        assert_eq!(goes_to(100_000_000), "openai", "{level}");
+    }
 }
 
 #[test]
@@ -304,7 +339,7 @@ fn the_model_that_a_rule_chooses_is_the_one_that_is_sent_and_priced() {
 fn the_narrowest_scope_is_asked_first() {
     let always = |id| rule(id, Condition::Constant(true), None, None);
     let mut policy = policy().with_settings(|it| it.routing_rules = vec![always("global")]);
-    let chosen = |policy: &Policy| chat(policy).unwrap().ruling().rule_id.clone().unwrap();
+    let chosen = |policy: &Policy| chat(policy).unwrap().rule_id().cloned().unwrap();
     assert_eq!(chosen(&policy), "global");
     policy
         .customers
@@ -319,7 +354,7 @@ fn the_narrowest_scope_is_asked_first() {
 }
 
 #[test]
-fn a_rule_that_fails_is_passed_over_and_named() {
+fn a_rule_that_fails_is_passed_over_and_told_of() {
     let number = |name: &str| {
         let header = Integer::Of(Text::Header(name.into()));
         Condition::Integers(header, Comparison::Greater, Integer::Literal(1))
@@ -334,20 +369,23 @@ fn a_rule_that_fails_is_passed_over_and_named() {
     let head = Head::post("/v1/chat/completions").with("x-word", b"one");
     let chain = sent(&policy, &head, CHAT).unwrap();
     assert_eq!(chain.first().provider, "azure");
-    assert_eq!(chain.ruling().failed, ["failing"]);
-    let mut looked = Vec::new();
     let admission = head.judge(&policy).unwrap();
-    let _ = judge_body_watched(&policy, 0, &admission, CHAT.as_bytes(), 0, &mut |it| {
-        looked.push((it.rule.id.clone(), it.answer));
-    });
-    assert_eq!(
-        looked,
-        [
-            ("missing".into(), Err(Fault::Missing)),
-            ("failing".into(), Err(Fault::Failed)),
-            ("good".into(), Ok(true)),
-        ]
-    );
+    // Also where the request is refused after that.
+    for (body, is_forwarded) in [(CHAT, true), (&CHAT.replace("gpt-4o", "unknown"), false)] {
+        let mut looked = Vec::new();
+        let judged = judge_body_watched(&policy, 0, &admission, body.as_bytes(), 0, &mut |it| {
+            looked.push((it.rule.id.clone(), it.answer));
+        });
+        assert_eq!(judged.is_ok(), is_forwarded);
+        assert_eq!(
+            looked,
+            [
+                ("missing".into(), Err(Fault::Missing)),
+                ("failing".into(), Err(Fault::Failed)),
+                ("good".into(), Ok(true)),
+            ]
+        );
+    }
 }
 
 #[test]

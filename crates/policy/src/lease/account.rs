@@ -142,7 +142,7 @@ impl Account {
     }
 
     /// A session joins, and is about to be counted with `divisor`. False: its standing lease does not
-    /// fit, so it has none in this window, and has to be told so before it uses any.
+    /// fit, so it has none in this window (a holding of nothing), and has to be told so before it uses any.
     pub fn join(&mut self, session: Session, divisor: u32, terms: Terms<'_>) -> bool {
         let joined = self
             .committed(terms)

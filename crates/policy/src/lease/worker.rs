@@ -5,14 +5,14 @@
 //! its standing lease goes back to the control plane. When there is too little, the worker says what to
 //! [ask](Want) for.
 
+mod answers;
 mod known;
+mod postponed;
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::pools::{self, Of, Pools};
-use super::{
-    Block, LeaseId, Lent, Need, Pool, Refused, Taken, Want, emergency_allowance, standing,
-};
+use super::{Block, LeaseId, Need, Pool, Refused, Taken, Want, emergency_allowance, standing};
 use crate::limit::{Exceeded, Limit, Metric};
 
 /// A request asks so often for what it lacks. Whoever finds every time that others were faster is refused.
@@ -227,40 +227,6 @@ impl Worker {
         }
     }
 
-    /// What the control plane answers to a want.
-    pub fn on_lent(&mut self, pools: &impl Pools, want: &Want, lent: Lent, now_ms: i64) {
-        // What was lent is looked after, and returned if nobody uses it.
-        let held = self.limits.entry(want.limit_id.clone()).or_default();
-        held.is_over = held.exactly && lent.committed > held.max;
-        let tight = lent.tight || held.is_over;
-        // Who asked may have been the first to look at the pool in this window.
-        let pool = pools::change(pools, &want.limit_id, |pool| {
-            let pool = pool.at(want.lease, want.lent);
-            pool.on_lent(want.lease, lent.total, tight)
-        });
-        if held.now.id == LeaseId::default() {
-            held.turn_to(want.lease);
-        }
-        held.open.remove(&want.number);
-        if want.number == held.said {
-            // One that is still under way may be granted after this one was answered: say it once more.
-            let others = std::mem::take(&mut held.open);
-            held.unanswered_ticks = (!others.is_empty()).then_some(0);
-        }
-        let got = lent.total.saturating_sub(want.lent);
-        if want.waits {
-            held.told = Some(Told {
-                lease: want.lease,
-                posted: lent.posted,
-                committed: lent.committed,
-                dry: (got < want.missing).then_some((want.missing, now_ms.saturating_add(DRY_MS))),
-            });
-        }
-        if let Some(pool) = pool {
-            held.see(pool);
-        }
-    }
-
     /// Others need what this process does not use of a limit. Gives what the control plane is to be told;
     /// every other worker of the process has to [look](Self::tick).
     pub fn recall(&mut self, pools: &impl Pools, of: Of<'_>) -> Option<Want> {
@@ -457,7 +423,6 @@ impl Held {
     fn let_go(&mut self, pools: &impl Pools, limit_id: &str, keep: i64) -> Option<Want> {
         let lease = self.now.id;
         let spare = self.now.shrink(0);
-        let mut returned = 0;
         let before = pools::look(pools, self.of(limit_id))?.returned;
         let pool = pools::change(pools, limit_id, |pool| {
             if pool.id == lease {
@@ -466,11 +431,9 @@ impl Held {
                 pool
             }
         })?;
-        if pool.id == lease {
-            returned = pool.returned.saturating_sub(before);
-        }
         self.see(pool);
-        (returned > 0).then(|| self.say(limit_id, pool, 0, false))
+        let has_returned = pool.id == lease && pool.returned > before;
+        has_returned.then(|| self.say(limit_id, pool, 0, false))
     }
 
     /// Something to say to the control plane, until it is answered.

@@ -1,6 +1,7 @@
 //! Slots in the same bad world, in which Envoys are cut off for minutes too, and time matters: each process
 //! has a clock of its own.
 
+mod alone;
 mod control_plane;
 
 use std::collections::BTreeMap;
@@ -87,6 +88,8 @@ pub(crate) struct SlotsWorld {
     down: Wire<Down>,
     /// How late a message is at most, in steps; 0: nothing goes wrong.
     worst: u64,
+    /// When something was last said under a session that is over.
+    said_in_vain_at: u64,
     pub(crate) totals: Totals,
 }
 
@@ -124,6 +127,7 @@ impl SlotsWorld {
             up: Wire::new(),
             down: Wire::new(),
             worst: if chance.once_in(3) { 0 } else { 40 },
+            said_in_vain_at: 0,
             chance,
             totals: Totals::default(),
         };
@@ -232,6 +236,13 @@ impl SlotsWorld {
         let envoy = self.envoys.get_mut(&boot).unwrap();
         let look = std::mem::take(&mut envoy.recalled[vm]);
         let wants = envoy.vms[vm].worker.tick(&envoy.shared, look);
+        let live = &self.control_plane.sessions;
+        if wants
+            .iter()
+            .any(|want| !live.contains_key(&want.lease.session))
+        {
+            self.said_in_vain_at = self.steps;
+        }
         self.ask(boot, vm, wants);
     }
 
@@ -348,8 +359,11 @@ impl SlotsWorld {
         }
     }
 
-    /// Nothing was kept from it: not by the dead, not by VMs that trapped, not by who rests.
+    /// Nothing was kept from it: not by the dead, not by VMs that trapped, not by who rests. And nobody
+    /// says for ever what concerns nobody any more.
     pub(crate) fn check_at_rest(&self) {
+        let said_at = self.said_in_vain_at;
+        assert!(said_at + 100 < self.steps, "seed {}", self.seed);
         let slots: i64 = self.limits.iter().map(|limit| limit.max).sum();
         let vms = self.envoys.values().flat_map(|envoy| &envoy.vms);
         let under_way: usize = vms.map(|vm| vm.flights.len()).sum();
@@ -436,60 +450,4 @@ impl Envoy {
             }
         }
     }
-}
-
-/// A worker alone, which is lent `lent` slots of a limit of `max`.
-#[test]
-fn what_was_lent_under_a_higher_limit_does_not_go_round() {
-    let mut limit = SlotsWorld::new(0).limits.remove(0);
-    limit.max = 10;
-    let pools = BTreeMap::from([(limit.id.clone(), Pool::default())]);
-    let shared = Shared(std::cell::RefCell::new(pools));
-    let tenure = Term::default().renewed(1, 0).tenure_at(0).unwrap();
-    let mut worker = Worker::default();
-    let take = |worker: &mut Worker, limit: &Limit, asked| {
-        let needs = [Need {
-            limit,
-            amount: 1,
-            tenure,
-        }];
-        worker.reserve_all(&shared, &needs, asked, 0)
-    };
-    let Err(Refused::Short(wants)) = take(&mut worker, &limit, 0) else {
-        panic!("nothing stands ready");
-    };
-    let lent = Lent {
-        total: 10,
-        tight: false,
-        posted: 0,
-        committed: 10,
-    };
-    worker.on_lent(&shared, &wants[0], lent, 0);
-    let lease = take(&mut worker, &limit, 1).unwrap()[0].lease;
-    for _ in 1..10 {
-        take(&mut worker, &limit, 0).unwrap();
-    }
-    limit.max = 3;
-    worker.settle(&shared, &limit.id, lease, 1, 0);
-    let Err(Refused::Short(wants)) = take(&mut worker, &limit, 0) else {
-        panic!("the slot that is free goes back");
-    };
-    assert_eq!(
-        (wants[0].lent, wants[0].returned, wants[0].missing),
-        (10, 1, 1)
-    );
-    let no = Lent {
-        total: 10,
-        tight: true,
-        posted: 0,
-        committed: 9,
-    };
-    worker.on_lent(&shared, &wants[0], no, 0);
-    // One more that ends is not there for the next one either, until the control plane says so.
-    worker.settle(&shared, &limit.id, lease, 1, 0);
-    assert!(matches!(
-        take(&mut worker, &limit, 0),
-        Err(Refused::Short(_) | Refused::Exceeded(..))
-    ));
-    assert_eq!(shared.0.borrow()[&limit.id].returned, 2);
 }

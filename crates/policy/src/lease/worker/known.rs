@@ -43,7 +43,7 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::cell::RefCell;
     use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ mod tests {
     use crate::period::Period;
 
     #[derive(Default)]
-    struct Memory(RefCell<HashMap<String, Pool>>);
+    pub(in super::super) struct Memory(RefCell<HashMap<String, Pool>>);
 
     impl Pools for Memory {
         type Version = ();
@@ -72,12 +72,12 @@ mod tests {
         }
     }
 
-    const TENURE: Tenure = Tenure {
+    pub(in super::super) const TENURE: Tenure = Tenure {
         session: 1,
         divisor: 1,
     };
 
-    fn limit() -> Limit {
+    pub(in super::super) fn limit() -> Limit {
         Limit {
             id: "l".into(),
             metric: Metric::Requests,

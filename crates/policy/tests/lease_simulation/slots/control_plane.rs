@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reeve_policy::lease::term::Watch;
-use reeve_policy::lease::{Account, Session, Terms};
+use reeve_policy::lease::{Account, Answer, Ask, Session, Terms};
 use reeve_policy::limit::Limit;
 
 use super::{Boot, Down, Up};
@@ -60,7 +60,18 @@ impl ControlPlane {
             Up::Ask { vm, limit, want } => {
                 let ask = ask(&want);
                 if !self.sessions.contains_key(&ask.session) {
-                    return Vec::new();
+                    return if ask.waits {
+                        Vec::new()
+                    } else {
+                        vec![(
+                            boot,
+                            Down::Answer {
+                                vm,
+                                answer: of_one_that_is_over(ask),
+                                want,
+                            },
+                        )]
+                    };
                 }
                 let mut account = std::mem::take(&mut self.accounts[limit]);
                 let answer = account.ask(ask, self.terms(limits[limit].max));
@@ -92,5 +103,16 @@ impl ControlPlane {
             }
         }
         u64::try_from(silent.len()).unwrap()
+    }
+}
+
+/// As the ledger's writer answers.
+const fn of_one_that_is_over(ask: Ask) -> Answer {
+    Answer {
+        lent: ask.lent,
+        tight: true,
+        recall: false,
+        posted: 0,
+        committed: 0,
     }
 }
