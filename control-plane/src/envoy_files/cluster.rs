@@ -144,12 +144,10 @@ fn dns() -> Value {
 }
 
 fn protocol_options(gateway: &Gateway, provider: &Provider) -> Value {
-    let mut filters: Vec<Value> = provider.egress.iter().map(egress::filter).collect();
-    filters.push(plugin::http_filter(
-        gateway,
-        "reeve.attempt",
-        plugin::Role::Attempt,
-    ));
+    let mut filters = vec![
+        egress::filter(&provider.egress),
+        plugin::http_filter(gateway, "reeve.attempt", plugin::Role::Attempt),
+    ];
     if let Some(credential) = &provider.credential {
         filters.push(credential_injector(gateway, provider, credential));
     }

@@ -82,13 +82,13 @@ pub struct Gateway {
 pub struct Provider {
     /// `^[a-z][a-z0-9_-]{0,62}$`.
     pub name: String,
-    /// The key that it is for, where virtual keys are bound to it; none: the one that is used otherwise.
+    /// The key that it is for, for virtual keys that are bound to it; none: the one that is used otherwise.
     pub key_id: Option<String>,
     /// `openai`, `anthropic`, `gemini`, `bedrock` or `cohere`; it goes into the cluster's metadata.
     pub wire_format: &'static str,
     pub origin: Origin,
-    /// Where its name must not lead to; `None` for one with an address.
-    pub egress: Option<Egress>,
+    /// Where it must not be, whatever its name leads to.
+    pub egress: Egress,
     /// Path in front of every request path, without trailing slash; empty: none.
     pub base_path: String,
     /// How requests authenticate; none for a provider that asks for no key.

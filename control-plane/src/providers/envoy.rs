@@ -16,7 +16,6 @@ use crate::error::Error;
 use crate::policy_changes::{self, Change, Kind};
 use crate::secrets::{Place, SealError, Secret};
 use crate::settings::{self, Settings};
-use crate::virtual_keys;
 
 /// Where Envoy's files are, in the data directory.
 pub const DIRECTORY: &str = "envoy";
@@ -101,31 +100,20 @@ async fn changed_since(app: &App, seen: Option<i64>) -> Result<(i64, bool), db::
     };
     let changes = policy_changes::since(&mut tx, seen).await?;
     let latest = changes.last().map_or(seen, |change| change.sequence);
-    let touches = |change: &Change| {
-        // A virtual key can be bound to a provider key that nobody was bound to before.
-        matches!(
-            change.kind,
-            Kind::Provider | Kind::Settings | Kind::VirtualKey
-        )
-    };
+    let touches = |change: &Change| matches!(change.kind, Kind::Provider | Kind::Settings);
     Ok((latest, changes.iter().any(touches)))
 }
 
-/// The providers that requests can be sent to: those with a key, and those that ask for none. A key that
-/// virtual keys are bound to makes one of its own.
+/// The providers that requests can be sent to: those with a key, and those that ask for none. Each active
+/// key besides makes one of its own, for virtual keys that are bound to it or will be.
 async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<envoy_files::Provider>, Error> {
     let mut ready = Vec::new();
-    let bound = virtual_keys::store::bound_provider_keys(tx).await?;
     for provider in store::all(tx).await? {
         if provider.is_key_less {
             ready.push(rendered(app, &provider, None, None));
         }
         for (place_in_use, (id, sealed)) in (0..).zip(store::active_keys(tx, &provider.name).await?)
         {
-            let is_bound = bound.contains(&id);
-            if place_in_use > 0 && !is_bound {
-                continue;
-            }
             let key = app
                 .sealing_key
                 .open(place(&id), &sealed)
@@ -135,12 +123,10 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<envoy_files::Prov
                         source,
                     })
                 })?;
-            if is_bound {
-                ready.push(rendered(app, &provider, Some(key.clone()), Some(id)));
-            }
             if place_in_use == 0 && !provider.is_key_less {
-                ready.push(rendered(app, &provider, Some(key), None));
+                ready.push(rendered(app, &provider, Some(key.clone()), None));
             }
+            ready.push(rendered(app, &provider, Some(key), Some(id)));
         }
     }
     Ok(ready)

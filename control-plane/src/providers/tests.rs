@@ -15,11 +15,11 @@ use crate::secrets::{SealingKey, Secret};
 use crate::testing::{Answer, Api, configure_providers, request, until};
 
 pub(super) const PROVIDERS: &str = "/api/providers";
-const VALUE: &str = "sk-planted-0123456789";
+pub(super) const VALUE: &str = "sk-planted-0123456789";
 pub(super) const OPENAI: &str =
     r#"{"name": "openai", "keys": [{"value": "sk-planted-0123456789"}]}"#;
 
-fn envoy_dir(api: &Api) -> PathBuf {
+pub(super) fn envoy_dir(api: &Api) -> PathBuf {
     api.data_dir.path().join("envoy")
 }
 
@@ -29,15 +29,25 @@ pub(super) fn clusters(api: &Api) -> Vec<Value> {
     json["resources"].as_array().unwrap().clone()
 }
 
-/// The keys that Envoy has been given.
-fn secrets(api: &Api) -> Vec<String> {
-    let mut keys: Vec<String> = fs::read_dir(envoy_dir(api).join("secrets"))
-        .unwrap()
-        .map(|file| {
-            let json: Value =
-                serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap();
-            let secret = &json["resources"][0]["generic_secret"]["secret"]["inline_string"];
-            secret.as_str().unwrap().to_owned()
+/// The keys that Envoy has been given for requests that are bound to none.
+pub(super) fn secrets(api: &Api) -> Vec<String> {
+    secret_files(api, |name| !name.contains("__"))
+}
+
+/// Those for requests that are bound to them.
+pub(super) fn bound_secrets(api: &Api) -> Vec<String> {
+    secret_files(api, |name| name.contains("__"))
+}
+
+fn secret_files(api: &Api, is_asked: impl Fn(&str) -> bool) -> Vec<String> {
+    let files = fs::read_dir(envoy_dir(api).join("secrets")).unwrap();
+    let mut keys: Vec<String> = files
+        .map(|file| serde_json::from_slice(&fs::read(file.unwrap().path()).unwrap()).unwrap())
+        .map(|json: Value| json["resources"][0].clone())
+        .filter(|secret| is_asked(secret["name"].as_str().unwrap()))
+        .map(|secret| {
+            let value = &secret["generic_secret"]["secret"]["inline_string"];
+            value.as_str().unwrap().to_owned()
         })
         .collect();
     keys.sort();
@@ -56,11 +66,11 @@ async fn count(api: &Api, sql: &'static str) -> i64 {
     count
 }
 
-async fn add_key(api: &Api, body: &str) -> Value {
+pub(super) async fn add_key(api: &Api, body: &str) -> Value {
     api.post("/api/providers/openai/keys", body).await.ok(201)["key"].clone()
 }
 
-fn key_path(key: &Value) -> String {
+pub(super) fn key_path(key: &Value) -> String {
     format!("/api/providers/openai/keys/{}", key["id"].as_str().unwrap())
 }
 
@@ -156,48 +166,7 @@ on_every_database! {
 
         api.delete("/api/providers/openai").await.ok(200);
         assert!(clusters(&api).is_empty());
-        assert!(secrets(&api).is_empty());
-    }
-
-    async fn of_the_active_keys_the_heaviest_is_used(db: Db) {
-        let api = Api::new(db).await;
-        api.post(PROVIDERS, OPENAI).await.ok(201);
-        let light = add_key(&api, r#"{"value": "sk-light", "weight": 0.5}"#).await;
-        assert_eq!(secrets(&api), [VALUE]);
-        let heavy = add_key(&api, r#"{"name": "heavy", "value": "sk-heavy", "weight": 1.5}"#).await;
-        assert_eq!(secrets(&api), ["sk-heavy"]);
-        assert_eq!(light["name"], "key-2");
-
-        api.put(&key_path(&heavy), r#"{"is_active": false}"#).await.ok(200);
-        assert_eq!(secrets(&api), [VALUE]);
-        api.put(&key_path(&light), r#"{"weight": 3, "value": "sk-light-rotated"}"#).await.ok(200);
-        assert_eq!(secrets(&api), ["sk-light-rotated"]);
-        api.delete(&key_path(&light)).await.ok(200);
-        assert_eq!(secrets(&api), [VALUE]);
-
-        let keys = api.get("/api/providers/openai/keys").await;
-        assert_eq!(keys.ok(200)["count"], 2);
-        api.get(&key_path(&light)).await.problem(404);
-        api.delete(&key_path(&light)).await.problem(404);
-        api.put(&key_path(&light), "{}").await.problem(404);
-    }
-
-    async fn without_an_active_key_envoy_gets_no_cluster(db: Db) {
-        let api = Api::new(db).await;
-        api.post(PROVIDERS, r#"{"name": "openai"}"#).await.ok(201);
-        assert!(clusters(&api).is_empty());
-        let status = api.get("/api/providers/openai").await.ok(200)["provider"]["status"].clone();
-        assert_eq!(status, "no_active_key");
-        let key = add_key(&api, r#"{"value": "sk-new"}"#).await;
-        assert_eq!(clusters(&api).len(), 1);
-        api.put(&key_path(&key), r#"{"is_active": false}"#).await.ok(200);
-        assert!(clusters(&api).is_empty());
-
-        let body = r#"{"custom_provider_config": {"is_key_less": true}}"#;
-        let provider = api.put("/api/providers/openai", body).await;
-        assert_eq!(provider.ok(200)["provider"]["status"], "ready");
-        assert_eq!(clusters(&api).len(), 1);
-        assert!(secrets(&api).is_empty());
+        assert!(secrets(&api).is_empty() && bound_secrets(&api).is_empty());
     }
 
     async fn a_key_is_never_shown_and_never_stored_in_the_clear(db: Db) {
@@ -242,6 +211,7 @@ on_every_database! {
             ("{}", "name"),
             (r#"{"name": "OpenAI"}"#, "name"),
             (r#"{"name": "a/b"}"#, "name"),
+            (r#"{"name": "openai__key"}"#, "name"),
             (r#"{"name": "1a"}"#, "name"),
             (r#"{"name": ""}"#, "name"),
             (r#"{"name": "mine"}"#, "custom_provider_config.base_provider_type"),
@@ -305,7 +275,8 @@ on_every_database! {
             assert_eq!(answer.ok(201)["provider"]["status"], "ready", "{}", preset.name);
         }
         let clusters = clusters(&api);
-        assert_eq!(clusters.len(), PRESETS.len());
+        let keys = PRESETS.iter().filter(|preset| !preset.is_key_less);
+        assert_eq!(clusters.len(), PRESETS.len() + keys.count());
         for cluster in clusters {
             let metadata = &cluster["metadata"]["filter_metadata"]["reeve"];
             let name = metadata["provider"].as_str().unwrap();

@@ -24,7 +24,6 @@ use crate::invalid::Invalid;
 use crate::limits::store::Usage;
 use crate::limits::{Budget, RateLimit, RateLimitWindow};
 use crate::policy_changes::{self, Kind};
-use crate::providers::write_envoy_files;
 use crate::{customers, limits, providers, settings, teams, weight};
 
 /// The routes of virtual keys.
@@ -210,14 +209,10 @@ async fn create(
     let key = change.apply(blank, &providers, &mut ids)?;
     check_owner(&mut tx, &key).await?;
     check_provider_keys(&mut tx, &key, &[]).await?;
-    let is_bound = is_bound(&key);
     store::insert(&mut tx, &key, &value.digest()).await?;
     policy_changes::record(&mut tx, Kind::VirtualKey, &key.id).await?;
     let mut shown = view(&mut tx, key, ids.now_ms()).await?;
     app.commit_policy(tx).await?;
-    if is_bound {
-        write_envoy_files(&app).await?;
-    }
 
     shown.value = Some(value.expose().to_owned());
     Ok(Created {
@@ -273,14 +268,10 @@ async fn update(
     let key = change.apply(stored.key, &providers, &mut ids)?;
     check_owner(&mut tx, &key).await?;
     check_provider_keys(&mut tx, &key, &before.provider_configs).await?;
-    let is_bound = is_bound(&key) || is_bound(&before);
     store::update(&mut tx, &key).await?;
     policy_changes::record(&mut tx, Kind::VirtualKey, &key.id).await?;
     let virtual_key = view(&mut tx, key, ids.now_ms()).await?;
     app.commit_policy(tx).await?;
-    if is_bound {
-        write_envoy_files(&app).await?;
-    }
     Ok(Reply(ChangedView {
         message: "Virtual key updated",
         virtual_key,
@@ -389,12 +380,6 @@ async fn check_provider_keys(
         }
     }
     Ok(())
-}
-
-/// Does Envoy need clusters of their own for its provider keys?
-fn is_bound(key: &VirtualKey) -> bool {
-    let mut configs = key.provider_configs.iter();
-    configs.any(|config| config.key_ids.is_some())
 }
 
 impl From<Refused> for Error {
