@@ -34,6 +34,8 @@ FAILURE_POLICIES = {
     "FAIL_RELOAD": "FAIL_RELOAD",
 }
 
+KNOWN_OF_A_ROUTE = {"name", "match", "route", "headers", "timeout", "retries"}
+
 Edit = Callable[["Resources"], None]
 
 
@@ -173,6 +175,7 @@ class IstioGateway(MoreEnvoy):
         routes = []
         for spec in self.resources.of("VirtualService").values():
             for http in spec["http"]:
+                assert set(http) == KNOWN_OF_A_ROUTE, http
                 ((match,), (route,)) = (http["match"], http["route"])
                 assert http["retries"] == {"attempts": 0}, "otherwise Istio's default of two"
                 ((header, value),) = match["headers"].items()
@@ -189,6 +192,7 @@ class IstioGateway(MoreEnvoy):
                             "timeout": http["timeout"],
                         },
                         "decorator": {"operation": f"{host}:{port}/*"},
+                        "response_headers_to_remove": removed_from_answers(http["headers"]),
                     }
                 )
         # Callers know this one by its address, not by the host of the Gateway.
@@ -221,6 +225,11 @@ class IstioGateway(MoreEnvoy):
                     merge(made, patch["patch"])
             clusters.append(made)
         return clusters
+
+
+def removed_from_answers(headers: Json) -> list[str]:
+    assert set(headers) == {"response"} and set(headers["response"]) == {"remove"}, headers
+    return headers["response"]["remove"]
 
 
 def extension(name: str, plugin: Json) -> Json:

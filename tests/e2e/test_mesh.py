@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 import ledger
@@ -104,6 +105,40 @@ def test_a_stream_is_metered_and_a_big_body_gets_through(mesh: IstioGateway) -> 
     # More than Envoy holds back by default.
     assert mesh.caller(key).chat(MODEL, text="x" * 3_000_000).status_code == 200
     ledger.assert_is_the_truth(stack, key, MODEL)
+
+
+def removed_from_answers(envoy_admin: httpx.Client) -> list[str]:
+    """What an Envoy takes out of the answers of providers, as it has understood its routes."""
+    dump = envoy_admin.get("/config_dump").raise_for_status().json()["configs"]
+    (routes,) = [config for config in dump if config["@type"].endswith(".RoutesConfigDump")]
+    tables = [*routes.get("static_route_configs", ()), *routes.get("dynamic_route_configs", ())]
+    hosts = [host for table in tables for host in table["route_config"]["virtual_hosts"]]
+    every = [route for host in hosts for route in host["routes"]]
+    (removed,) = [
+        route["response_headers_to_remove"]
+        for route in every
+        if "response_headers_to_remove" in route
+    ]
+    return removed
+
+
+def test_a_caller_learns_no_more_of_the_provider_than_in_the_full_profile(
+    mesh: IstioGateway,
+) -> None:
+    removed = removed_from_answers(mesh.envoy_admin)
+    assert {"location", "set-cookie", "openai-organization"} <= set(removed)
+    assert removed == removed_from_answers(mesh.stack.envoy_admin)
+
+
+def test_a_key_that_is_bound_to_a_provider_key_has_no_way(mesh: IstioGateway) -> None:
+    """`key_ids` is of the full profile: here a provider has one key, the mounted one."""
+    stack = mesh.stack
+    provider_key = stack.admin.get("/api/providers/openai/keys")["keys"][0]["id"]
+    configs = [{"provider": "openai", "allowed_models": ["*"], "key_ids": [provider_key]}]
+    key = mesh.await_key(stack.key(provider_configs=configs))
+    assert mesh.caller(key).chat(MODEL).status_code == 404
+    assert stack.demo.nothing_arrived()
+    assert stack.caller(key.value).chat(MODEL).status_code == 200
 
 
 def test_each_gateway_is_known_by_the_node_id_that_istio_gave_it(mesh: IstioGateway) -> None:

@@ -70,6 +70,23 @@ def test_a_wrong_key_is_told_nothing(stack: Stack) -> None:
     assert httpx.get(stack.url + PATH, headers=both, trust_env=False).status_code == 400
 
 
+def test_who_guesses_waits_whatever_address_it_claims_to_have(new_stack) -> None:
+    """R-11."""
+    stack = new_stack()
+    key = stack.key()
+
+    def ask(value: str, claim: str) -> int:
+        headers = {"x-bf-vk": value, "x-forwarded-for": claim}
+        return httpx.get(stack.url + PATH, headers=headers, trust_env=False).status_code
+
+    # What is no key is no guess.
+    assert {ask("of-a-client-that-is-set-up-wrong", "192.0.2.1") for _ in range(40)} == {401}
+    assert ask(key.value, "192.0.2.1") == 200
+    statuses = [ask(f"sk-bf-guess-{number}", f"192.0.2.{number}") for number in range(31)]
+    assert statuses == [401] * 30 + [429]
+    assert ask(key.value, "192.0.2.200") == 429
+
+
 def test_a_key_that_is_out_of_budget_can_still_ask(stack: Stack) -> None:
     key = stack.key(budget={"max_limit": 0.001, "reset_duration": "1h"})
     body = chat_body(MODEL, max_tokens=10_000)

@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::providers::{self, Provider};
 use crate::secrets::SealError;
 use crate::settings::{self, Settings};
-use crate::virtual_keys;
 
 /// Envoy lets the filter hold back this much of a request body at least, bytes. The filter keeps to
 /// the settings themselves, and answers in the caller's dialect.
@@ -38,10 +37,9 @@ pub async fn input(tx: &mut Tx, app: &App) -> Result<Input, Error> {
     })
 }
 
-/// The providers that requests can be sent to: those with a key, and those that ask for none. A key that
-/// virtual keys are bound to makes one of its own.
+/// The providers that requests can be sent to: those with a key, and those that ask for none. Each active
+/// key besides makes one of its own, for virtual keys that are bound to it or will be.
 async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provider>, Error> {
-    let bound = virtual_keys::store::bound_provider_keys(tx).await?;
     let mut active: HashMap<String, Vec<(String, String)>> = HashMap::new();
     for (provider, id, sealed) in providers::store::active_keys(tx).await? {
         active.entry(provider).or_default().push((id, sealed));
@@ -53,11 +51,6 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
         }
         let keys = active.remove(&provider.name).unwrap_or_default();
         for (place, (id, sealed)) in keys.into_iter().enumerate() {
-            let is_in_use = place == 0 && !provider.is_key_less;
-            let is_bound = bound.contains(&id);
-            if !is_in_use && !is_bound {
-                continue;
-            }
             let key = app
                 .sealing_key
                 .open(providers::key::place(&id), &sealed)
@@ -68,12 +61,10 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
                     })
                 })?;
             let key = Key::new(key.expose());
-            if is_in_use {
+            if place == 0 && !provider.is_key_less {
                 ready.push(served(app, &provider, Some(key.clone()), None));
             }
-            if is_bound {
-                ready.push(served(app, &provider, Some(key), Some(id)));
-            }
+            ready.push(served(app, &provider, Some(key), Some(id)));
         }
     }
     ready.sort_by_cached_key(reeve_xds::Provider::cluster);

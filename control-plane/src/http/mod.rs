@@ -1,5 +1,6 @@
 //! What every resource needs of HTTP. No domain word in here.
 
+pub mod caller;
 pub mod field;
 pub mod json;
 pub mod number;

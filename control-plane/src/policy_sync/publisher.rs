@@ -9,7 +9,6 @@
 //! to a provider key. A provider is in every Envoy before a filter may choose it, and leaves when none does
 //! any more.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,6 @@ use crate::error::Error;
 use crate::policy_changes::{self, Change, Kind};
 use crate::random::RandomError;
 use crate::usage::spent;
-use crate::virtual_keys;
 
 /// How long a change of another replica can stay unseen.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -116,7 +114,7 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
     if renew {
         changed.extend(load::everything(&mut tx, now_ms).await?);
     }
-    let is_due = seen.owes_ads || is_for_envoy(&mut tx, app, &changes).await?;
+    let is_due = seen.owes_ads || is_for_envoy(&changes);
     let configuration = if is_due {
         configuration(&mut tx, app).await
     } else {
@@ -150,24 +148,10 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
     })
 }
 
-/// Is Envoy to be configured otherwise? A virtual key can be bound to a provider key that nobody was bound
-/// to before, and the last one that was can go.
-async fn is_for_envoy(tx: &mut Tx, app: &App, changes: &[Change]) -> Result<bool, Error> {
-    let any = |kinds: &[Kind]| changes.iter().any(|change| kinds.contains(&change.kind));
-    if any(&[Kind::Provider, Kind::Settings]) {
-        return Ok(true);
-    }
-    if !any(&[Kind::VirtualKey]) {
-        return Ok(false);
-    }
-    let bound = virtual_keys::store::bound_provider_keys(tx).await?;
-    let serves = app.ads.snapshot();
-    let served: HashSet<String> = serves
-        .iter()
-        .flat_map(|serves| &serves.input().providers)
-        .filter_map(|provider| provider.key_id.clone())
-        .collect();
-    Ok(bound != served)
+/// Is Envoy to be configured otherwise?
+fn is_for_envoy(changes: &[Change]) -> bool {
+    let is = |change: &Change| matches!(change.kind, Kind::Provider | Kind::Settings);
+    changes.iter().any(is)
 }
 
 /// Envoy's configuration. Should it fail, policy goes on: a key that cannot be opened must not keep

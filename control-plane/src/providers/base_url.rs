@@ -138,11 +138,14 @@ impl fmt::Display for BaseUrl {
 }
 
 fn by_address(address: IpAddr) -> (reeve_xds::Host, Reach) {
+    // A mapped IPv4 address is that one, in what Envoy is told too.
+    let address = address.to_canonical();
     (reeve_xds::Host::Address(address), reach::of(address))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::PrivateNetworks;
     use super::*;
 
     fn refused(text: &str) -> BaseUrlError {
@@ -162,6 +165,7 @@ mod tests {
             ),
             ("https://8.8.8.8/v1", "https://8.8.8.8/v1"),
             ("https://[2606:4700::1]:8443", "https://[2606:4700::1]:8443"),
+            ("https://[::ffff:8.8.8.8]/v1", "https://8.8.8.8/v1"),
         ] {
             assert_eq!(
                 BaseUrl::parse(text, Private::Refused).unwrap().to_string(),
@@ -233,7 +237,10 @@ mod tests {
             "https://[::ffff:10.0.0.1]",
         ] {
             assert_eq!(refused(text), BaseUrlError::Private, "{text}");
-            assert!(BaseUrl::parse(text, Private::Any).is_ok(), "{text}");
+            assert!(
+                BaseUrl::parse(text, Private::Any(&PrivateNetworks::default())).is_ok(),
+                "{text}"
+            );
         }
     }
 
@@ -254,9 +261,14 @@ mod tests {
             "http://[64:ff9b::a9fe:a9fe]",
             "http://[2002:a9fe:a9fe::1]",
             "http://198.18.0.1",
+            "http://[::127.0.0.1]",
+            "http://[::10.0.0.1]",
+            "http://[::224.0.0.1]",
+            "http://[3fff::1]",
+            "http://[5f00::1]",
         ] {
             assert_eq!(
-                BaseUrl::parse(text, Private::Any),
+                BaseUrl::parse(text, Private::Any(&PrivateNetworks::default())),
                 Err(BaseUrlError::Forbidden),
                 "{text}"
             );

@@ -18,6 +18,8 @@ pub mod base_url;
 pub mod key;
 mod key_routes;
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod network_tests;
 pub mod presets;
 pub mod private_networks;
@@ -119,8 +121,8 @@ pub struct NetworkConfig {
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = ProviderChange)]
 pub struct Change {
-    /// Lower-case letters, digits, `_` and `-`, at most 63; cannot be changed. `provider` is
-    /// understood too.
+    /// Lower-case letters, digits, `_` and `-`, at most 63, without two `_` in a row; cannot be changed.
+    /// `provider` is understood too.
     ///
     /// Known by name, with kind and address: `openai`, `anthropic`, `gemini`, `cohere`, and of
     /// OpenAI's kind `mistral`, `groq`, `deepseek`, `xai`, `openrouter`, `together`, `fireworks`,
@@ -150,7 +152,7 @@ pub struct Change {
 /// What a change depends on besides itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// `--dev`: private networks need no permission.
+    /// `--dev`: addresses and names that look private need no permission.
     pub dev: bool,
     /// Those that may be permitted.
     pub private_networks: &'a PrivateNetworks,
@@ -324,7 +326,7 @@ fn parse_retry_on(words: &[String]) -> Result<RetryOn, Invalid> {
 /// Which private addresses a provider may have.
 pub(crate) const fn private(dev: bool, asked: bool, listed: &PrivateNetworks) -> Private<'_> {
     match (dev, asked) {
-        (true, _) => Private::Any,
+        (true, _) => Private::Any(listed),
         (false, true) => Private::Listed(listed),
         (false, false) => Private::Refused,
     }
@@ -334,10 +336,13 @@ fn check_name(name: &str) -> Result<(), Invalid> {
     let mut bytes = name.bytes();
     let good = bytes.next().is_some_and(|first| first.is_ascii_lowercase())
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+        // `<name>__<key id>` is what another provider's key is called in Envoy.
+        && !name.contains("__")
         && name.len() <= MAX_NAME;
     if good {
         return Ok(());
     }
-    let message = "must be 1 to 63 lower-case letters, digits, `_` or `-`, starting with a letter";
+    let message = "must be 1 to 63 lower-case letters, digits, `_` or `-`, starting with a letter, without \
+                   two `_` in a row";
     Err(Invalid::field("name", message))
 }

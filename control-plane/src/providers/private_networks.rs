@@ -41,23 +41,16 @@ pub enum Private<'a> {
     Refused,
     /// Those that are listed.
     Listed(&'a PrivateNetworks),
-    /// All (`--dev`).
-    Any,
+    /// All that look private (`--dev`). What looks public may lead to those that are listed.
+    Any(&'a PrivateNetworks),
 }
 
 impl PrivateNetworks {
     fn lists(&self, host: &Host) -> bool {
         match host {
-            Host::Address(address) => {
-                let address = address.to_canonical();
-                self.networks.iter().any(|it| it.contains(address))
-            }
-            Host::Name(name) => self.names(name),
+            Host::Address(address) => self.networks.iter().any(|it| it.contains(*address)),
+            Host::Name(name) => self.hosts.iter().any(|host| host.is(name)),
         }
-    }
-
-    fn names(&self, name: &str) -> bool {
-        self.hosts.iter().any(|host| host.is(name))
     }
 }
 
@@ -106,35 +99,41 @@ impl Private<'_> {
         match self {
             Self::Refused => Err(BaseUrlError::Private),
             Self::Listed(list) if !list.lists(host) => Err(BaseUrlError::NotListed),
-            Self::Listed(_) | Self::Any => Ok(()),
+            Self::Listed(_) | Self::Any(_) => Ok(()),
         }
     }
 
-    /// Where Envoy must not connect to for this provider, whatever its name resolves to. `None`: it has an
-    /// address, which was judged when it was written.
-    pub(crate) fn egress(self, base_url: &BaseUrl) -> Option<Egress> {
-        let Host::Name(name) = &base_url.origin().host else {
-            return None;
+    /// Where Envoy must not connect to for this provider, whatever its name resolves to. An address is looked at
+    /// like one that a name leads to: the list may have been shortened since it was written.
+    pub(crate) fn egress(self, base_url: &BaseUrl) -> Egress {
+        let host = &base_url.origin().host;
+        let is_private = match host {
+            Host::Address(address) => reach::of(*address) == Reach::Private,
+            Host::Name(name) => reach::of_name(name) == Some(Reach::Private),
         };
-        let is_private = reach::of_name(name) == Some(Reach::Private);
         let (private, exempt): (&[Network], &[Network]) = match self {
-            Self::Any if is_private => (&[], &[]),
-            Self::Listed(list) if list.names(name) => (&[], &[]),
-            Self::Listed(list) => (PRIVATE, &list.networks),
-            Self::Any | Self::Refused => (PRIVATE, &[]),
+            Self::Any(_) if is_private => (&[], &[]),
+            Self::Any(list) | Self::Listed(list) if list.lists(host) => (&[], &[]),
+            Self::Any(list) | Self::Listed(list) => (PRIVATE, &list.networks),
+            Self::Refused => (PRIVATE, &[]),
         };
         let parts = |networks: &[Network]| networks.iter().map(|it| it.parts()).collect();
-        Some(Egress {
+        Egress {
             forbidden: parts(FORBIDDEN),
             private: parts(private),
             exempt: parts(exempt),
-        })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NONE: PrivateNetworks = PrivateNetworks {
+        networks: Vec::new(),
+        hosts: Vec::new(),
+    };
 
     fn list(text: &str) -> PrivateNetworks {
         text.parse().expect(text)
@@ -201,27 +200,55 @@ mod tests {
     fn a_name_may_lead_to_no_more_than_the_provider_may_be_at() {
         let list = list("10.20.0.0/16,vllm");
         let egress = |url: &str, private: Private<'_>| {
-            let parsed = BaseUrl::parse(url, Private::Any).unwrap();
+            let parsed = BaseUrl::parse(url, Private::Any(&NONE)).unwrap();
             private.egress(&parsed)
         };
         let public = "https://api.example.com";
-        for private in [Private::Refused, Private::Any] {
-            let egress = egress(public, private).unwrap();
+        for private in [
+            Private::Refused,
+            Private::Listed(&NONE),
+            Private::Any(&NONE),
+        ] {
+            let egress = egress(public, private);
             assert_eq!(egress.private.len(), PRIVATE.len());
             assert!(egress.exempt.is_empty());
         }
-        let by_list = egress(public, Private::Listed(&list)).unwrap();
-        assert_eq!(by_list.private.len(), PRIVATE.len());
-        assert_eq!(by_list.exempt, [("10.20.0.0".parse().unwrap(), 16)]);
+        // A public name that leads to one's own network: by the list, in `--dev` too.
+        for private in [Private::Listed(&list), Private::Any(&list)] {
+            let egress = egress(public, private);
+            assert_eq!(egress.private.len(), PRIVATE.len());
+            assert_eq!(egress.exempt, [("10.20.0.0".parse().unwrap(), 16)]);
+        }
         // Listed by name: anywhere private, and still nowhere that is forbidden.
+        let by_name: PrivateNetworks = "llm.example.com".parse().unwrap();
         for (url, private) in [
             ("http://vllm", Private::Listed(&list)),
-            ("http://localhost", Private::Any),
+            ("https://llm.example.com", Private::Listed(&by_name)),
+            ("https://llm.example.com", Private::Any(&by_name)),
+            ("http://localhost", Private::Any(&NONE)),
         ] {
-            let egress = egress(url, private).unwrap();
+            let egress = egress(url, private);
             assert!(egress.private.is_empty(), "{url}");
             assert_eq!(egress.forbidden.len(), FORBIDDEN.len());
         }
-        assert_eq!(egress("http://10.20.0.1", Private::Listed(&list)), None);
+    }
+
+    #[test]
+    fn an_address_that_is_not_listed_any_more_is_denied() {
+        let list = list("10.20.0.0/16");
+        let is_denied = |url: &str, private: Private<'_>| {
+            let parsed = BaseUrl::parse(url, Private::Any(&NONE)).unwrap();
+            let egress = private.egress(&parsed);
+            assert_eq!(egress.forbidden.len(), FORBIDDEN.len());
+            !egress.private.is_empty()
+        };
+        for url in ["http://10.20.0.1", "http://[::ffff:10.20.0.1]"] {
+            assert!(!is_denied(url, Private::Listed(&list)), "{url}");
+            assert!(!is_denied(url, Private::Any(&NONE)), "{url}");
+            for private in [Private::Listed(&NONE), Private::Refused] {
+                assert!(is_denied(url, private), "{url}");
+            }
+        }
+        assert!(is_denied("http://10.21.0.1", Private::Listed(&list)));
     }
 }

@@ -63,20 +63,33 @@ pub const FORBIDDEN: &[Network] = &[
     v4(240, 0, 0, 0, 4),
     v6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128),
     v6(Ipv6Addr::UNSPECIFIED, 128),
-    // IPv4 addresses in other clothes: [`of`] judges a mapped one by what it carries.
+    // IPv4 addresses in other clothes: mapped ones, which [`of`] judges by what they hold; compatible ones
+    // (::1.0.0.0 and above), which nobody has; those of NAT64, where a network reaches IPv4 by them. On such a
+    // network providers need addresses of IPv6 of their own. A prefix that a network has chosen for NAT64
+    // itself (RFC 6052) cannot be told from any other address.
     v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
+    v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x8000, 0), 97),
+    v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x4000, 0), 98),
+    v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x2000, 0), 99),
+    v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x1000, 0), 100),
+    v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x800, 0), 101),
+    v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x400, 0), 102),
+    v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x200, 0), 103),
+    v6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0x100, 0), 104),
     v6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
     v6(Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
     v6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
     v6(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     v6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     v6(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    v6(Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+    v6(Ipv6Addr::new(0x5f00, 0, 0, 0, 0, 0, 0, 0), 16),
     v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
     v6(Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10),
     v6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
 ];
 
-/// Who is at this address. One that carries an IPv4 address is judged by that.
+/// Who is at this address. A mapped IPv4 address is judged by itself.
 pub fn of(address: IpAddr) -> Reach {
     let address = address.to_canonical();
     let within = |network: &Network| network.contains(address);

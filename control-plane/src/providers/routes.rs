@@ -239,14 +239,14 @@ async fn update(
     }))
 }
 
-/// Delete a provider with its keys. Refused while virtual keys have a config for it.
+/// Delete a provider with its keys. Refused while virtual keys have a config for it or routing rules name it.
 #[utoipa::path(
     delete, path = "/api/providers/{name}", tag = "Providers",
     params(("name" = String, Path)),
     responses(
         (status = 200, body = DeletedView),
         (status = 404, body = Problem),
-        (status = 409, body = Problem, description = "Virtual keys use it"),
+        (status = 409, body = Problem, description = "Virtual keys or routing rules use it"),
     ),
 )]
 async fn remove(
@@ -266,9 +266,13 @@ async fn remove(
     let rules = routing_rules::store::naming_provider(&mut tx, &name).await?;
     if let Some(rule) = rules.first() {
         return Err(Error::Conflict(Invalid::whole(format_args!(
-            "{} routing {} send requests to `{name}`, such as `{}`; change them first",
+            "{} routing {} requests to `{name}`, such as `{}`; change them first",
             rules.len(),
-            if rules.len() == 1 { "rule" } else { "rules" },
+            if rules.len() == 1 {
+                "rule sends"
+            } else {
+                "rules send"
+            },
             rule.name,
         ))));
     }

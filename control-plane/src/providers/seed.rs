@@ -85,6 +85,7 @@ fn origin(app: &App, preset: &Preset, demo_path: &str) -> Result<(BaseUrl, Secre
             Secret::new("demo"),
         ),
     };
-    let base_url = BaseUrl::parse(&base_url, Private::Any).map_err(Error::internal)?;
+    let base_url = BaseUrl::parse(&base_url, Private::Any(&config.private_networks))
+        .map_err(Error::internal)?;
     Ok((base_url, value))
 }

@@ -2,7 +2,7 @@
 
 use reeve_policy::retry::{RetryClass, RetryOn};
 
-use super::{Aliases, BaseProviderType, BaseUrl, Key, Private, Provider};
+use super::{Aliases, BaseProviderType, BaseUrl, Key, Private, PrivateNetworks, Provider};
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
 
@@ -275,8 +275,9 @@ impl TryFrom<ProviderRow> for Provider {
         let kind = row.base_provider_type;
         let base_provider_type = BaseProviderType::parse(&kind)
             .ok_or_else(|| db::Error::corrupt("providers.base_provider_type", &kind))?;
-        // Whether it may be private was judged when it was stored.
-        let base_url = BaseUrl::parse(&row.base_url, Private::Any)
+        // Whether it may be private was judged when it was stored, and is again for Envoy.
+        let private = Private::Any(&PrivateNetworks::default());
+        let base_url = BaseUrl::parse(&row.base_url, private)
             .map_err(|error| db::Error::corrupt("providers.base_url", error))?;
         let class = |word: &str| {
             RetryClass::parse(word).ok_or_else(|| db::Error::corrupt("providers.retry_on", word))

@@ -1,7 +1,7 @@
 //! Providers through the router, down to what Envoy is configured with.
 
 use axum::http::{HeaderValue, Method, header};
-use reeve_xds::{Input, Key};
+use reeve_xds::{Input, Key, Provider};
 use serde_json::{Value, json};
 
 use super::key::place;
@@ -14,7 +14,7 @@ use crate::secrets::{SealingKey, Secret};
 use crate::testing::{Answer, Api, configure_providers, request};
 
 pub(super) const PROVIDERS: &str = "/api/providers";
-const VALUE: &str = "sk-planted-0123456789";
+pub(super) const VALUE: &str = "sk-planted-0123456789";
 pub(super) const OPENAI: &str =
     r#"{"name": "openai", "keys": [{"value": "sk-planted-0123456789"}]}"#;
 
@@ -24,15 +24,25 @@ pub(super) async fn input(api: &Api) -> Input {
     ads::load::input(&mut tx, &api.app).await.unwrap()
 }
 
-/// The keys that Envoy puts on requests.
-async fn keys(api: &Api) -> Vec<Key> {
+/// The keys that Envoy puts on requests that are bound to none.
+pub(super) async fn keys(api: &Api) -> Vec<Key> {
+    keys_of(api, |provider| provider.key_id.is_none()).await
+}
+
+/// Those of requests that are bound to them.
+pub(super) async fn bound_keys(api: &Api) -> Vec<Key> {
+    keys_of(api, |provider| provider.key_id.is_some()).await
+}
+
+async fn keys_of(api: &Api, is_asked: impl Fn(&Provider) -> bool) -> Vec<Key> {
     let providers = input(api).await.providers.into_iter();
     providers
+        .filter(is_asked)
         .filter_map(|provider| Some(provider.credential?.key))
         .collect()
 }
 
-fn of(values: &[&str]) -> Vec<Key> {
+pub(super) fn of(values: &[&str]) -> Vec<Key> {
     values.iter().map(|value| Key::new(value)).collect()
 }
 
@@ -42,11 +52,11 @@ async fn count(api: &Api, sql: &'static str) -> i64 {
     count
 }
 
-async fn add_key(api: &Api, body: &str) -> Value {
+pub(super) async fn add_key(api: &Api, body: &str) -> Value {
     api.post("/api/providers/openai/keys", body).await.ok(201)["key"].clone()
 }
 
-fn key_path(key: &Value) -> String {
+pub(super) fn key_path(key: &Value) -> String {
     format!("/api/providers/openai/keys/{}", key["id"].as_str().unwrap())
 }
 
@@ -145,66 +155,6 @@ on_every_database! {
         assert!(input(&api).await.providers.is_empty());
     }
 
-    async fn of_the_active_keys_the_heaviest_is_used(db: Db) {
-        let api = Api::new(db).await;
-        api.post(PROVIDERS, OPENAI).await.ok(201);
-        let light = add_key(&api, r#"{"value": "sk-light", "weight": 0.5}"#).await;
-        assert_eq!(keys(&api).await, of(&[VALUE]));
-        let heavy = add_key(&api, r#"{"name": "heavy", "value": "sk-heavy", "weight": 1.5}"#).await;
-        assert_eq!(keys(&api).await, of(&["sk-heavy"]));
-        assert_eq!(light["name"], "key-2");
-
-        api.put(&key_path(&heavy), r#"{"is_active": false}"#).await.ok(200);
-        assert_eq!(keys(&api).await, of(&[VALUE]));
-        api.put(&key_path(&light), r#"{"weight": 3, "value": "sk-light-rotated"}"#).await.ok(200);
-        assert_eq!(keys(&api).await, of(&["sk-light-rotated"]));
-        api.delete(&key_path(&light)).await.ok(200);
-        assert_eq!(keys(&api).await, of(&[VALUE]));
-
-        let keys = api.get("/api/providers/openai/keys").await;
-        assert_eq!(keys.ok(200)["count"], 2);
-        api.get(&key_path(&light)).await.problem(404);
-        api.delete(&key_path(&light)).await.problem(404);
-        api.put(&key_path(&light), "{}").await.problem(404);
-    }
-
-    async fn a_key_that_virtual_keys_are_bound_to_is_there_for_them_as_well(db: Db) {
-        let api = Api::new(db).await;
-        api.post(PROVIDERS, OPENAI).await.ok(201);
-        let light = add_key(&api, r#"{"value": "sk-light", "weight": 0.5}"#).await;
-        let id = light["id"].as_str().unwrap();
-        let config = format!(r#"{{"provider": "openai", "key_ids": ["{id}"]}}"#);
-        let body = format!(r#"{{"name": "bound", "provider_configs": [{config}]}}"#);
-        api.post("/api/governance/virtual-keys", &body).await.ok(201);
-        let clusters = |input: Input| -> Vec<String> {
-            input.providers.iter().map(reeve_xds::Provider::cluster).collect()
-        };
-        let both = ["provider_openai".to_owned(), format!("provider_openai__{id}")];
-        assert_eq!(clusters(input(&api).await), both);
-        assert_eq!(keys(&api).await, of(&[VALUE, "sk-light"]));
-        // What is not active is used by nobody.
-        api.put(&key_path(&light), r#"{"is_active": false}"#).await.ok(200);
-        assert_eq!(clusters(input(&api).await), both[..1]);
-    }
-
-    async fn without_an_active_key_envoy_gets_no_cluster(db: Db) {
-        let api = Api::new(db).await;
-        api.post(PROVIDERS, r#"{"name": "openai"}"#).await.ok(201);
-        assert!(input(&api).await.providers.is_empty());
-        let status = api.get("/api/providers/openai").await.ok(200)["provider"]["status"].clone();
-        assert_eq!(status, "no_active_key");
-        let key = add_key(&api, r#"{"value": "sk-new"}"#).await;
-        assert_eq!(input(&api).await.providers.len(), 1);
-        api.put(&key_path(&key), r#"{"is_active": false}"#).await.ok(200);
-        assert!(input(&api).await.providers.is_empty());
-
-        let body = r#"{"custom_provider_config": {"is_key_less": true}}"#;
-        let provider = api.put("/api/providers/openai", body).await;
-        assert_eq!(provider.ok(200)["provider"]["status"], "ready");
-        assert_eq!(input(&api).await.providers.len(), 1);
-        assert!(keys(&api).await.is_empty());
-    }
-
     async fn a_key_is_never_shown_and_never_stored_in_the_clear(db: Db) {
         let api = Api::new(db).await;
         let created = api.post(PROVIDERS, OPENAI).await;
@@ -247,6 +197,7 @@ on_every_database! {
             ("{}", "name"),
             (r#"{"name": "OpenAI"}"#, "name"),
             (r#"{"name": "a/b"}"#, "name"),
+            (r#"{"name": "openai__key"}"#, "name"),
             (r#"{"name": "1a"}"#, "name"),
             (r#"{"name": ""}"#, "name"),
             (r#"{"name": "mine"}"#, "custom_provider_config.base_provider_type"),

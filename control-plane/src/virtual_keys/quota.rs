@@ -4,10 +4,9 @@
 //! Of a team or a customer it shows their limits and what all of theirs have used together, as the
 //! headers of the data plane do; no name, no id, and no other key.
 //!
-//! An address from which many keys came that do not exist has to wait for a minute. Through Envoy that
-//! address is Envoy's.
+//! An address from which many keys came that do not exist has to wait for a minute.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
 use axum::extract::{ConnectInfo, State};
@@ -27,6 +26,7 @@ use super::{VirtualKey, in_flight, store};
 use crate::app::App;
 use crate::db::{self, Tx};
 use crate::error::{Error, Problem};
+use crate::http::caller;
 use crate::http::number::Number;
 use crate::http::reply::Ok as Reply;
 use crate::http::timestamp::Timestamp;
@@ -109,8 +109,10 @@ async fn quota(
     extensions: Extensions,
     headers: HeaderMap,
 ) -> Result<Reply<View>, Error> {
+    // What cannot be a key is no guess: nobody has to wait because another client is set up wrong.
+    let digest = presented(&headers)?;
     let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let address = caller::address(peer.map(|peer| peer.0), &headers);
     let now_ms = app.clock.now_ms();
     let guesses = || app.guesses.lock().unwrap_or_else(PoisonError::into_inner);
     let wait = guesses().wait_s(address, now_ms);
@@ -118,16 +120,11 @@ async fn quota(
         return Err(Error::TooManyFailures { retry_after_s });
     }
     let mut tx = app.db.begin_read().await?;
-    let found = find(&mut tx, &headers).await;
-    if let Err(Error::Unauthenticated(_)) = found {
+    let Some(stored) = store::find_by_digest(&mut tx, &digest).await? else {
         guesses().failed(address, now_ms);
-    }
-    Ok(Reply(view(&mut tx, found?, now_ms).await?))
-}
-
-async fn find(tx: &mut Tx, headers: &HeaderMap) -> Result<VirtualKey, Error> {
-    let stored = store::find_by_digest(tx, &presented(headers)?).await?;
-    Ok(stored.ok_or(Error::Unauthenticated(HOW))?.key)
+        return Err(Error::Unauthenticated(HOW));
+    };
+    Ok(Reply(view(&mut tx, stored.key, now_ms).await?))
 }
 
 /// The key that is presented, by the data plane's own rules.
@@ -219,9 +216,11 @@ fn parts(limits: &[Limit], usage: &Usage, now_ms: i64) -> (Vec<Budget>, Option<R
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     use axum::body::Body;
+    use axum::extract::ConnectInfo;
     use axum::http::Request;
     use serde_json::json;
 
@@ -303,10 +302,15 @@ mod tests {
             let api = Api::new(db).await;
             let made = api.post("/api/governance/virtual-keys", r#"{"name": "k"}"#).await;
             let value = made.ok(201)["virtual_key"]["value"].as_str().unwrap();
-            // A request that cannot be read is no guess.
+            let mut misspelt = value.to_owned();
+            misspelt.replace_range(20..21, if value.as_bytes()[20] == b'a' { "b" } else { "a" });
+            // What cannot be read, or cannot be a key, is no guess.
             for _ in 0..40 {
                 let two = [("x-bf-vk", value), ("x-api-key", "sk-bf-another")];
                 ask(&api, &two).await.problem(400);
+                ask(&api, &[]).await.problem(401);
+                ask(&api, &[("x-bf-vk", &misspelt)]).await.problem(401);
+                ask(&api, &[("authorization", "Bearer of-an-administrator")]).await.problem(401);
             }
             for _ in 0..30 {
                 ask(&api, &[("x-bf-vk", value)]).await.ok(200);
@@ -317,6 +321,27 @@ mod tests {
             assert_eq!(refused.headers["retry-after"], "60");
             api.advance(Duration::from_mins(1));
             ask(&api, &[("x-bf-vk", value)]).await.ok(200);
+        }
+
+        async fn behind_envoy_nobody_waits_for_anothers_guesses(db: Db) {
+            let api = Api::new(db).await;
+            let made = api.post("/api/governance/virtual-keys", r#"{"name": "k"}"#).await;
+            let value = made.ok(201)["virtual_key"]["value"].as_str().unwrap();
+            let from = async |forwarded_for: String, value: &str| {
+                let request = Request::builder()
+                    .uri("/api/governance/virtual-keys/quota")
+                    .extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))))
+                    .header("x-forwarded-for", forwarded_for)
+                    .header("x-bf-vk", value);
+                api.send(request.body(Body::empty()).unwrap()).await
+            };
+            for number in 0..30 {
+                // What the caller writes there itself makes nobody else of it.
+                let forwarded_for = format!("203.0.113.{number}, 192.0.2.1");
+                from(forwarded_for, "sk-bf-guess").await.problem(401);
+            }
+            from("203.0.113.200, 192.0.2.1".into(), value).await.problem(429);
+            from("192.0.2.2".into(), value).await.ok(200);
         }
 
         async fn only_a_key_that_exists_is_told_anything(db: Db) {

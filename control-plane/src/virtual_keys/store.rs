@@ -1,8 +1,6 @@
 //! SQL of virtual keys. One function per question; no rule is checked here but what only the
 //! database can know: that a name is taken.
 
-use std::collections::HashSet;
-
 use reeve_policy::limit::{Level, Limit};
 use reeve_policy::virtual_key::KeyDigest;
 
@@ -82,19 +80,6 @@ struct ConfigRow {
     allowed_models: String,
     blacklisted_models: String,
     key_ids: Option<String>,
-}
-
-/// Ids of all provider keys that a provider config is bound to.
-pub async fn bound_provider_keys(tx: &mut Tx) -> Result<HashSet<String>, db::Error> {
-    let lists: Vec<(String,)> = tx
-        .query("SELECT DISTINCT key_ids FROM provider_configs WHERE key_ids IS NOT NULL")
-        .fetch_all()
-        .await?;
-    let mut ids = HashSet::new();
-    for (text,) in lists {
-        ids.extend(db::list("provider_configs.key_ids", &text)?);
-    }
-    Ok(ids)
 }
 
 /// The key with this id.

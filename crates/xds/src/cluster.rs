@@ -180,13 +180,13 @@ fn noticed_only() -> OutlierDetection {
 
 fn protocol_options(gateway: &Gateway, provider: &Provider) -> HttpProtocolOptions {
     let attempt = any(plugin::wasm(&gateway.filter, ATTEMPT));
-    let egress = provider
-        .egress
-        .as_ref()
-        .map(|egress| any(egress::rbac(egress)));
-    let egress = egress.map(|rbac| filter("envoy.filters.http.upstream_rbac", rbac));
-    let mut filters: Vec<HttpFilter> = egress.into_iter().collect();
-    filters.push(filter("reeve.attempt", attempt));
+    let mut filters = vec![
+        filter(
+            "envoy.filters.http.upstream_rbac",
+            any(egress::rbac(&provider.egress)),
+        ),
+        filter("reeve.attempt", attempt),
+    ];
     if let Some(credential) = &provider.credential {
         filters.push(credential_injector(provider, credential));
     }

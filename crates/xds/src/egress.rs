@@ -12,8 +12,8 @@ use envoy_types::pb::envoy::extensions::rbac::matchers::upstream_ip_port::v3::Up
 use crate::Egress;
 use crate::message::{extension, number};
 
-/// Turns a request away when its provider's name has been resolved to an address where the provider must not
-/// be, before a connection is made. Who owns a name owns its addresses, and can change them after the
+/// Turns a request away when its provider is at an address where it must not be, or its name has been resolved
+/// to one, before a connection is made. Who owns a name owns its addresses, and can change them after the
 /// control plane has looked (DNS rebinding); so this looks each time, at what Envoy is about to connect to.
 ///
 /// It sees the first of a name's addresses. Should that not answer, Envoy tries the others, unseen; then it

@@ -8,7 +8,7 @@
 //!
 //! | type | resources | file |
 //! |---|---|---|
-//! | clusters (CDS) | one for each provider, and one for each provider key that virtual keys are bound to | `cluster.rs` |
+//! | clusters (CDS) | one for each provider, and one for each of its active keys | `cluster.rs` |
 //! | secrets (SDS) | the provider keys, by name of provider and place | `secret.rs` |
 //! | routes (RDS) | the one route configuration | `route.rs` |
 //! | filters (ECDS) | the governance filter's configuration | `plugin.rs` |
@@ -83,14 +83,14 @@ pub struct Gateway {
 pub struct Provider {
     /// `^[a-z][a-z0-9_-]{0,62}$`.
     pub name: String,
-    /// The key that it is for, where virtual keys are bound to it; none: the one that is used otherwise.
+    /// The key that it is for, for virtual keys that are bound to it; none: the one that is used otherwise.
     pub key_id: Option<String>,
     /// `openai`, `anthropic`, `gemini`, `bedrock` or `cohere`; it goes into the cluster's metadata.
     pub wire_format: &'static str,
     /// Where it is.
     pub origin: Origin,
-    /// Where its name must not lead to; `None` for one with an address.
-    pub egress: Option<Egress>,
+    /// Where it must not be, whatever its name leads to.
+    pub egress: Egress,
     /// Path in front of every request path, without trailing slash; empty: none.
     pub base_path: String,
     /// How requests authenticate; none for a provider that asks for no key.

@@ -34,11 +34,11 @@ fn openai() -> Provider {
             host: host("api.openai.com"),
             port: 443,
         },
-        egress: Some(Egress {
+        egress: Egress {
             forbidden: vec![(IpAddr::from([169, 254, 0, 0]), 16)],
             private: vec![(IpAddr::from([10, 0, 0, 0]), 8)],
             exempt: vec![(IpAddr::from([10, 20, 0, 0]), 16)],
-        }),
+        },
         base_path: "/v1".to_owned(),
         credential: Some(Credential {
             header: "authorization",
