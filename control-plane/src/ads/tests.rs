@@ -51,9 +51,9 @@ on_every_database! {
 
         let taken = Duration::from_millis(50);
         let follow = async {
-            for of in [Clusters, Routes] {
+            for (of, count) in [(Clusters, 2), (Routes, 1)] {
                 let response = envoy.told(of).await;
-                assert_eq!(response.resources.len(), 1);
+                assert_eq!(response.resources.len(), count);
                 if of == Routes {
                     tokio::time::sleep(taken).await;
                 }
@@ -74,10 +74,9 @@ on_every_database! {
         assert_eq!(list.json["published_configuration_version"], 2);
     }
 
-    async fn a_key_that_virtual_keys_are_bound_to_is_in_envoy_before_a_filter_chooses_it(db: Db) {
+    async fn a_provider_key_is_in_envoy_before_a_filter_can_choose_it(db: Db) {
         let plane = Plane::start(&db).await;
-        let made = plane.api.post("/api/providers", OPENAI).await;
-        let id = made.ok(201)["provider"]["keys"][0]["id"].as_str().unwrap().to_owned();
+        plane.api.post("/api/providers", OPENAI).await.ok(201);
         let mut envoy = Envoy::connect(&plane, "envoy-1").await;
         let clusters = envoy.told(Clusters).await;
         envoy.accept(&clusters).await;
@@ -89,27 +88,21 @@ on_every_database! {
         let before = plane.api.app.policy_sync.position();
         let follow = async {
             let clusters = envoy.told(Clusters).await;
-            assert_eq!(clusters.resources.len(), 2);
+            assert_eq!(clusters.resources.len(), 3);
             envoy.accept(&clusters).await;
             let routes = envoy.told(Routes).await;
             assert_eq!(plane.api.app.policy_sync.position(), before);
             envoy.accept(&routes).await;
         };
-        let config = format!(r#"{{"provider": "openai", "key_ids": ["{id}"]}}"#);
-        let body = format!(r#"{{"name": "bound", "provider_configs": [{config}]}}"#);
-        let ask = plane.api.post("/api/governance/virtual-keys", &body);
+        let ask = plane.api.post("/api/providers/openai/keys", r#"{"value": "sk-second"}"#);
         let (answer, ()) = tokio::join!(ask, follow);
-        let key = answer.ok(201)["virtual_key"]["id"].as_str().unwrap().to_owned();
-        assert_ne!(plane.api.app.policy_sync.position(), before);
-        let names = [format!("provider_openai__{id}"), "provider_openai".to_owned()];
-        for name in &names {
-            assert!(plane.cluster_names().contains(name), "{name}");
-        }
+        let id = answer.ok(201)["key"]["id"].as_str().unwrap().to_owned();
+        let name = format!("provider_openai__{id}");
+        assert!(plane.cluster_names().contains(&name));
 
-        // Nobody is bound to it any more.
         drop(envoy);
-        plane.api.delete(&format!("/api/governance/virtual-keys/{key}")).await.ok(200);
-        assert_eq!(plane.cluster_names(), names[1..]);
+        plane.api.delete(&format!("/api/providers/openai/keys/{id}")).await.ok(200);
+        assert!(!plane.cluster_names().contains(&name));
     }
 
     async fn an_envoy_that_refuses_is_shown_with_its_reason_and_not_waited_for(db: Db) {
@@ -209,6 +202,6 @@ on_every_database! {
         let none = envoy.told(Clusters).await;
         envoy.accept(&none).await;
         there.post("/api/providers", OPENAI).await.ok(201);
-        assert_eq!(envoy.told(Clusters).await.resources.len(), 1);
+        assert_eq!(envoy.told(Clusters).await.resources.len(), 2);
     }
 }

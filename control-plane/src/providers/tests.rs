@@ -260,7 +260,8 @@ on_every_database! {
             let answer = api.post(PROVIDERS, &body.to_string()).await;
             assert_eq!(answer.ok(201)["provider"]["status"], "ready", "{}", preset.name);
         }
-        let providers = input(&api).await.providers;
+        let mut providers = input(&api).await.providers;
+        providers.retain(|provider| provider.key_id.is_none());
         assert_eq!(providers.len(), PRESETS.len());
         for provider in providers {
             let name = provider.name.as_str();
