@@ -29,7 +29,7 @@ update: ## write the generated files anew
 fuzz: ## fuzz one parser (NAME=json_request SECONDS=60)
 	@scripts/fuzz.sh "$(NAME)" "$(SECONDS)"
 
-bench: ## measure the ledger, kills of the control plane, a cold start (WHAT=ledger|kills|cold-start)
+bench: ## measure the ledger, kills of the control plane, a cold start, many providers (WHAT=ledger|kills|cold-start|providers)
 	@scripts/setup.sh test
 	@scripts/bench.sh $(WHAT)
 

@@ -2,7 +2,7 @@
 # Measures, in the release profile, and compares the books afterwards. The figures go to standard output,
 # and as JSON to the target directory. What is seen on a machine that has other work says little: see
 # docs/performance.md.
-#   bench.sh [ledger|kills|cold-start]     left out: all of them
+#   bench.sh [ledger|kills|cold-start|providers]     left out: all of them
 set -euo pipefail
 
 # shellcheck source=scripts/lib.sh
@@ -10,7 +10,7 @@ set -euo pipefail
 step_total=2
 
 what=${1:-all}
-case $what in ledger | kills | cold-start | all) ;; *) fail "usage: bench.sh [ledger|kills|cold-start]" ;; esac
+case $what in ledger | kills | cold-start | providers | all) ;; *) fail "usage: bench.sh [ledger|kills|cold-start|providers]" ;; esac
 
 step "control plane and benchmark" \
     cargo build --release --package reeve-control-plane --package reeve-bench --bins
@@ -64,6 +64,15 @@ if wanted cold-start; then
         REEVE_COLD_START_RATE=${REEVE_COLD_START_RATE:-2000} \
         REEVE_COLD_START_SECONDS=${REEVE_COLD_START_SECONDS:-30} \
         measure tests/e2e/test_cold_start.py
+fi
+
+if wanted providers; then
+    heading "200 providers with 10 keys each, and changes at 500 requests a second"
+    REEVE_PROVIDERS=${REEVE_PROVIDERS:-200} \
+        REEVE_PROVIDER_KEYS=${REEVE_PROVIDER_KEYS:-10} \
+        REEVE_PROVIDERS_RATE=${REEVE_PROVIDERS_RATE:-500} \
+        REEVE_PROVIDERS_SECONDS=${REEVE_PROVIDERS_SECONDS:-30} \
+        measure tests/e2e/test_many_providers.py
 fi
 
 printf '\nThe figures are in %s\n' "$REEVE_BENCH_RESULTS"

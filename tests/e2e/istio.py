@@ -57,9 +57,16 @@ class Resources(dict[tuple[str, str], Json]):
 
 class IstioGateway(MoreEnvoy):
     def __init__(
-        self, stack: Stack, *, filter_wasm: str = "REEVE_FILTER_WASM", edit: Edit | None = None
+        self,
+        stack: Stack,
+        *,
+        filter_wasm: str = "REEVE_FILTER_WASM",
+        edit: Edit | None = None,
+        certificates: Path | None = None,
     ) -> None:
+        """`certificates`: where Istio's agent has written its own; without, as in `--dev`, no TLS."""
         super().__init__(stack, "istio")
+        self.is_certified = certificates is not None
         # As Istio names its gateways: unlike any other's.
         self.node_id = f"router~10.0.0.{self.port % 250}~reeve-gateway-{self.port}.reeve-gateway~x"
         keys = self.directory / "provider-keys"
@@ -69,6 +76,8 @@ class IstioGateway(MoreEnvoy):
             {
                 "/var/lib/reeve/reeve_filter.wasm": piece(filter_wasm),
                 "/var/lib/reeve/provider-keys": str(keys),
+                "/var/lib/reeve/authority": str(stack.data / "envoy"),
+                "/etc/istio-output-certs": str(certificates),
             }
         )
         if edit is not None:
@@ -203,11 +212,16 @@ class IstioGateway(MoreEnvoy):
         """The Service's port, whose name begins with `grpc`."""
         ((name, spec),) = self.resources.of("Service").items()
         (port,) = [port for port in spec["ports"] if port["name"].startswith("grpc")]
-        return cluster(
+        made = cluster(
             f"outbound|{port['port']}||{name}.reeve-system.svc.cluster.local",
             self.stack.grpc_port,
             {"http2_protocol_options": {}},
         )
+        if self.is_certified:
+            levels = self.resources["DestinationRule", name]["trafficPolicy"]["portLevelSettings"]
+            (level,) = [it for it in levels if it["port"]["number"] == port["port"]]
+            made["transport_socket"] = mutual_tls(level["tls"])
+        return made
 
     def providers(self) -> list[Json]:
         clusters = []
@@ -296,6 +310,37 @@ def cluster(name: str, port: int, protocol: Json) -> Json:
         },
         "typed_extension_protocol_options": {
             options: {"@type": TYPE + options, "explicit_http_config": protocol}
+        },
+    }
+
+
+def mutual_tls(tls: Json) -> Json:
+    """What pilot makes of a DestinationRule's `tls`, the files by name and not by SDS."""
+    known = {"mode", "clientCertificate", "privateKey", "caCertificates", "subjectAltNames", "sni"}
+    assert set(tls) == known and tls["mode"] == "MUTUAL", tls
+    names = [
+        {"san_type": kind, "matcher": {"exact": name}}
+        for name in tls["subjectAltNames"]
+        for kind in ("DNS", "URI")
+    ]
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": tls["sni"],
+            "common_tls_context": {
+                "alpn_protocols": ["h2"],
+                "tls_certificates": [
+                    {
+                        "certificate_chain": {"filename": tls["clientCertificate"]},
+                        "private_key": {"filename": tls["privateKey"]},
+                    }
+                ],
+                "validation_context": {
+                    "trusted_ca": {"filename": tls["caCertificates"]},
+                    "match_typed_subject_alt_names": names,
+                },
+            },
         },
     }
 

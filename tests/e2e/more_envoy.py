@@ -29,7 +29,7 @@ class MoreEnvoy:
         command[command.index("--config-path") + 1] = str(self._bootstrap)
         self.process = Process(name, command, stack.environment, stack.logs / f"{name}.log")
         stack.more_processes.append(self.process)
-        self._admin = httpx.Client(
+        self.envoy_admin = httpx.Client(
             base_url=f"http://127.0.0.1:{self.admin_port}", timeout=10, trust_env=False
         )
 
@@ -52,7 +52,7 @@ class MoreEnvoy:
         def ready() -> bool:
             self.process.assert_alive()
             try:
-                return self._admin.get("/ready").status_code == 200
+                return self.envoy_admin.get("/ready").status_code == 200
             except httpx.TransportError:
                 return False
 
@@ -71,4 +71,4 @@ class MoreEnvoy:
 
     def stats(self, of: str = "") -> dict[str, int]:
         """As the stack's own."""
-        return stats(self._admin, of)
+        return stats(self.envoy_admin, of)

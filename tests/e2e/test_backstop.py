@@ -25,6 +25,7 @@ from served import (
 from waiting import eventually
 
 BODY = json.dumps(chat_body("gpt-4o")).encode()
+INJECTOR = "envoy.filters.http.credential_injector"
 
 
 def configured_away(manager: Json) -> None:
@@ -146,7 +147,7 @@ def everything_fails_open(bootstrap: Json, served: Served) -> None:
     keys = bootstrap["static_resources"]["secrets"] = []
     for cluster in served.clusters:
         (options,) = cluster["typed_extension_protocol_options"].values()
-        _, injector, _ = options["http_filters"]
+        (injector,) = [it for it in options["http_filters"] if it["name"] == INJECTOR]
         key = injector["typed_config"]["credential"]["typed_config"]["credential"]
         del key["sds_config"]
         keys.append({"name": key["name"], "generic_secret": {"secret": {"inline_string": "demo"}}})

@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 
 from fleet import renumbered
+from istio import IstioGateway
 from llm import CHAT, Caller
+from mesh_authority import MeshAuthority
 from process import Process
 from served import Json
 from stack import Stack, piece
@@ -24,11 +26,10 @@ TOKEN = "an-admin-token-for-this-test-only-0123456789"
 SECRET = "sk-of-the-provider-alone"
 
 
-def strict(new_stack) -> Stack:
+def strict(new_stack, **environment: str) -> Stack:
     """As in production: no --dev."""
-    stack = new_stack(
-        dev=False, governance=False, started=False, environment={"REEVE_ADMIN_TOKEN": TOKEN, "REEVE_PRIVATE_NETWORKS": "127.0.0.1"}
-    )
+    environment |= {"REEVE_ADMIN_TOKEN": TOKEN, "REEVE_PRIVATE_NETWORKS": "127.0.0.1"}
+    stack = new_stack(dev=False, governance=False, started=False, environment=environment)
     stack.admin.close()
     stack.admin = type(stack.admin)(f"http://127.0.0.1:{stack.http_port}", TOKEN)
     stack.start()
@@ -98,6 +99,37 @@ def test_an_envoy_that_is_enrolled_joins_and_one_that_says_it_is_another_does_no
     assert "control_plane_grpc" in told
     assert "provider_openai" not in told and SECRET not in told
     assert nodes(stack) == [own, "second"]
+
+
+def test_a_gateway_of_the_mesh_joins_by_the_meshs_certificate_and_no_other_workload_does(
+    new_stack, tmp_path: Path
+) -> None:
+    """R-97. deploy/istio: the gateways are in the namespace `reeve-gateway`."""
+    authority = MeshAuthority(tmp_path / "mesh")
+    stack = strict(
+        new_stack,
+        REEVE_NODE_TRUST_BUNDLE=str(authority.root),
+        REEVE_NODE_IDENTITIES="spiffe://cluster.local/ns/reeve-gateway",
+    )
+    key = stack.key()
+    own = f"envoy-{stack.port}"
+    of = "spiffe://cluster.local/ns"
+    gateway = IstioGateway(
+        stack, certificates=authority.certify(f"{of}/reeve-gateway/sa/reeve-gateway")
+    )
+    gateway.start()
+    gateway.await_policy(key)
+    assert gateway.caller(key).chat().status_code == 200
+    assert set(nodes(stack)) == {own, gateway.node_id}
+
+    other = IstioGateway(stack, certificates=authority.certify(f"{of}/shop/sa/reeve-gateway"))
+    # It says that it is one of the gateways.
+    other.node_id = f"{gateway.node_id}-too"
+    other.start_without_policy()
+    log = stack.control_plane
+    eventually(lambda: "a node speaks for another" in log.text(), what="its refusal")
+    assert other.caller(key).chat().status_code == 503
+    assert set(nodes(stack)) == {own, gateway.node_id}
 
 
 def _answers(caller: Caller) -> bool:
