@@ -5,7 +5,7 @@ use std::sync::Arc;
 use envoy_types::pb::google::protobuf::Any;
 
 use crate::message::any;
-use crate::{Input, Provider, ResourceType, cluster, plugin, route, secret};
+use crate::{Gateway, Input, Provider, ResourceType, cluster, plugin, route, secret};
 
 /// Resources of a type by name.
 pub(crate) type Resources = BTreeMap<String, Any>;
@@ -38,7 +38,7 @@ impl Snapshot {
                 .and_then(|before| before.sets.get(&of));
             let set = kept.cloned().unwrap_or_else(|| {
                 changed = true;
-                let resources = Arc::new(resources(of, &input));
+                let resources = Arc::new(resources(of, &input, before));
                 Set { version, resources }
             });
             (of, set)
@@ -80,13 +80,34 @@ impl fmt::Debug for Snapshot {
     }
 }
 
+/// Of those that stay as they are, only the bytes are copied: with thousands of keys, one of them changes.
+fn clusters(input: &Input, before: Option<&Snapshot>) -> Resources {
+    let Input { gateway, providers } = input;
+    let before = before.filter(|before| same_for_clusters(&before.input.gateway, gateway));
+    let made = before.and_then(|before| before.set(ResourceType::Clusters));
+    let known = before.map_or(&[][..], |before| &before.input.providers);
+    providers
+        .iter()
+        .map(|provider| {
+            let name = provider.cluster();
+            // They are sorted by cluster.
+            let place = known.binary_search_by_key(&name, Provider::cluster).ok();
+            let same = place
+                .and_then(|place| known.get(place))
+                .filter(|known| same_cluster((known, provider)));
+            let kept = same.and_then(|_| made?.resources.get(&name)).cloned();
+            let cluster = kept.unwrap_or_else(|| any(cluster::cluster(gateway, provider)));
+            (name, cluster)
+        })
+        .collect()
+}
+
 /// Do two inputs make the same resources? (Their bytes cannot tell: maps are encoded in any order.)
 fn are_equal(of: ResourceType, a: &Input, b: &Input) -> bool {
     let (from, to) = (&a.gateway, &b.gateway);
     match of {
         ResourceType::Clusters => {
-            from.filter == to.filter
-                && from.ca_bundle == to.ca_bundle
+            same_for_clusters(from, to)
                 && a.providers.len() == b.providers.len()
                 && a.providers.iter().zip(&b.providers).all(same_cluster)
         }
@@ -110,26 +131,25 @@ fn are_equal(of: ResourceType, a: &Input, b: &Input) -> bool {
     }
 }
 
+fn same_for_clusters(a: &Gateway, b: &Gateway) -> bool {
+    a.filter == b.filter && a.ca_bundle == b.ca_bundle
+}
+
 /// But for the key, which is not in a cluster.
 fn same_cluster((a, b): (&Provider, &Provider)) -> bool {
     let injected = |of: &Provider| of.credential.as_ref().map(|it| (it.header, it.prefix));
     a.is_same_as(b)
         && a.wire_format == b.wire_format
         && a.origin == b.origin
+        && a.egress == b.egress
         && a.base_path == b.base_path
         && injected(a) == injected(b)
 }
 
-fn resources(of: ResourceType, input: &Input) -> Resources {
+fn resources(of: ResourceType, input: &Input, before: Option<&Snapshot>) -> Resources {
     let Input { gateway, providers } = input;
     match of {
-        ResourceType::Clusters => providers
-            .iter()
-            .map(|provider| {
-                let cluster = cluster::cluster(gateway, provider);
-                (cluster.name.clone(), any(cluster))
-            })
-            .collect(),
+        ResourceType::Clusters => clusters(input, before),
         ResourceType::Secrets => providers
             .iter()
             .filter_map(secret::secret)

@@ -292,7 +292,10 @@ fn a_provider_without_a_key_has_no_injector_and_no_secret() {
         )
         .is_empty()
     );
-    assert_eq!(filters(&cluster(keyless)).len(), 2);
+    let filters = filters(&cluster(keyless));
+    let names: Vec<&str> = filters.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(!names.contains(&"envoy.filters.http.credential_injector"));
+    assert_eq!(names.len(), 3);
 }
 
 #[test]

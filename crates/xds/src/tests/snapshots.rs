@@ -1,5 +1,6 @@
 use super::ResourceType::{Clusters, Filters, Routes, Secrets};
 use super::*;
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 
 /// The types whose resources another input makes anew.
 fn changed(before: &Input, after: Input) -> Vec<ResourceType> {
@@ -46,6 +47,36 @@ fn a_provider_that_moves_keeps_its_routes() {
         ..openai()
     };
     assert_eq!(changed(&input(&[openai()]), input(&[below])), [Clusters]);
+    let mut allowed = openai();
+    allowed.egress.private.clear();
+    assert_eq!(changed(&input(&[openai()]), input(&[allowed])), [Clusters]);
+}
+
+#[test]
+fn what_is_copied_from_the_snapshot_before_is_what_would_be_made() {
+    let (a, b, c) = (named("a"), named("b"), named("c"));
+    let mut moved = b.clone();
+    moved.origin.port = 8443;
+    let before = first(&[a.clone(), b]);
+    let mut elsewhere = input(&[a.clone(), moved.clone()]);
+    elsewhere.gateway.ca_bundle = "/etc/another.pem".into();
+    for input in [
+        input(&[a.clone(), moved.clone()]),
+        input(&[c, a, moved]),
+        elsewhere,
+    ] {
+        let clusters = |snapshot: Snapshot| -> Vec<(String, Cluster)> {
+            let set = snapshot.set(Clusters).unwrap().resources.clone();
+            let all = set.iter();
+            all.map(|(name, cluster)| (name.clone(), decoded(cluster)))
+                .collect()
+        };
+        let fresh = clusters(Snapshot::after(None, input.clone()).unwrap());
+        assert_eq!(
+            clusters(Snapshot::after(Some(&before), input).unwrap()),
+            fresh
+        );
+    }
 }
 
 #[test]
