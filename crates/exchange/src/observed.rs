@@ -176,7 +176,11 @@ mod tests {
             attempts.on_head(&chain, 0, status, Some(70), |_| 0, &mut totals);
             attempts.on_end(&chain, 0, Outcome::Complete, |_| 0, &mut totals);
             let told = told(&totals, "azure", Some("k"));
-            assert_eq!((told.attempts, told.errors(), told.timed), (1, 0, 0), "{status}");
+            assert_eq!(
+                (told.attempts, told.errors(), told.timed),
+                (1, 0, 0),
+                "{status}"
+            );
         }
     }
 }

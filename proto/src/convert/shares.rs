@@ -9,9 +9,11 @@ impl TryFrom<v1::ProviderShares> for Shares {
     type Error = ConvertError;
 
     fn try_from(message: v1::ProviderShares) -> Result<Self, ConvertError> {
-        let factors = message.shares.into_iter().enumerate().map(|(index, share)| {
-            read(share).map_err(|error| error.within("shares", index))
-        });
+        let factors = message
+            .shares
+            .into_iter()
+            .enumerate()
+            .map(|(index, share)| read(share).map_err(|error| error.within("shares", index)));
         Ok(Self::new(factors.collect::<Result<Vec<_>, _>>()?))
     }
 }
@@ -111,7 +113,10 @@ mod tests {
             (target("a", Some("k")), 1),
             (target("b", Some("k")), 999_999),
         ]);
-        assert_eq!(Shares::try_from(v1::ProviderShares::from(&shares)), Ok(shares));
+        assert_eq!(
+            Shares::try_from(v1::ProviderShares::from(&shares)),
+            Ok(shares)
+        );
         let counts = Counts {
             attempts: 1,
             failed: 2,

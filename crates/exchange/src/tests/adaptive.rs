@@ -37,27 +37,43 @@ fn asked(policy: &Policy, model: &str) -> Result<Chain, Denial> {
 }
 
 fn providers(chain: &Chain) -> Vec<&str> {
-    chain.attempts().map(|plan| plan.provider.as_str()).collect()
+    chain
+        .attempts()
+        .map(|plan| plan.provider.as_str())
+        .collect()
 }
 
 #[test]
 fn a_lowered_share_moves_the_draw_and_the_order_of_the_chain() {
     let mut policy = policy();
-    assert_eq!(providers(&asked(&policy, "gpt-4o").unwrap()), ["azure", "openai"]);
+    assert_eq!(
+        providers(&asked(&policy, "gpt-4o").unwrap()),
+        ["azure", "openai"]
+    );
     policy.shares = None;
-    assert_eq!(providers(&asked(&policy, "gpt-4o").unwrap()), ["openai", "azure"]);
+    assert_eq!(
+        providers(&asked(&policy, "gpt-4o").unwrap()),
+        ["openai", "azure"]
+    );
 }
 
 #[test]
 fn it_moves_nothing_while_adaptive_routing_is_off() {
     let policy = policy().with_settings(|settings| settings.adaptive_routing = false);
-    assert_eq!(providers(&asked(&policy, "gpt-4o").unwrap()), ["openai", "azure"]);
+    assert_eq!(
+        providers(&asked(&policy, "gpt-4o").unwrap()),
+        ["openai", "azure"]
+    );
 }
 
 #[test]
 fn a_provider_that_is_named_is_asked_all_the_same() {
-    assert_eq!(providers(&asked(&policy(), "openai/gpt-4o").unwrap()), ["openai"]);
-    let body = r#"{"model":"openai/gpt-4o","max_tokens":10,"messages":[],"fallbacks":["azure/gpt-4o"]}"#;
+    assert_eq!(
+        providers(&asked(&policy(), "openai/gpt-4o").unwrap()),
+        ["openai"]
+    );
+    let body =
+        r#"{"model":"openai/gpt-4o","max_tokens":10,"messages":[],"fallbacks":["azure/gpt-4o"]}"#;
     let chain = chain(&policy(), CHAT, body).unwrap();
     assert_eq!(providers(&chain), ["openai", "azure"]);
 }
@@ -85,7 +101,10 @@ fn who_is_bound_to_a_key_goes_by_that_keys_share() {
     assert_eq!(providers(&bound), ["openai", "azure"], "its key is good");
     assert_eq!(bound.first().provider_key_id.as_deref(), Some("b"));
     policy.shares = Some(Shares::new([(target("openai", Some("b")), FLOOR_PPM)]));
-    assert_eq!(providers(&asked(&policy, "gpt-4o").unwrap()), ["azure", "openai"]);
+    assert_eq!(
+        providers(&asked(&policy, "gpt-4o").unwrap()),
+        ["azure", "openai"]
+    );
 }
 
 #[test]
@@ -100,14 +119,19 @@ fn a_session_goes_where_the_share_went_and_comes_back() {
     };
     let sessions: Vec<String> = (0..200).map(|number| format!("s{number}")).collect();
     let homes = |policy: &Policy| -> Vec<String> {
-        sessions.iter().map(|session| of_session(policy, session)).collect()
+        sessions
+            .iter()
+            .map(|session| of_session(policy, session))
+            .collect()
     };
     let lowered = homes(&policy);
     let shares = policy.shares.take();
     let whole = homes(&policy);
     let moved = |from: &str| {
         let pairs = whole.iter().zip(&lowered);
-        pairs.filter(|(whole, lowered)| *whole == from && whole != lowered).count()
+        pairs
+            .filter(|(whole, lowered)| *whole == from && whole != lowered)
+            .count()
     };
     assert!(moved("openai") > 80, "{}", moved("openai"));
     assert_eq!(moved("azure"), 0, "who is not concerned stays");

@@ -185,7 +185,11 @@ fn a_few_attempts_and_a_few_failures_change_nothing() {
     }
     let mut many = Counts::default();
     for number in 0..1_000 {
-        let seen = if number < 2 { Seen::Failed } else { Seen::Answered };
+        let seen = if number < 2 {
+            Seen::Failed
+        } else {
+            Seen::Answered
+        };
         many.count(seen, Some(10));
     }
     let news = Totals::from([
@@ -222,9 +226,15 @@ fn refusals_as_too_many_cost_what_is_refused_and_settle() {
         }
     }
     let (least, most) = (shares_seen.iter().min(), shares_seen.iter().max());
-    assert!(least > Some(&300_000) && most < Some(&750_000), "{least:?} to {most:?}");
+    assert!(
+        least > Some(&300_000) && most < Some(&750_000),
+        "{least:?} to {most:?}"
+    );
     let told = world.reason("a");
-    assert!(matches!(told, Reason::RateLimited { .. } | Reason::Recovering), "{told:?}");
+    assert!(
+        matches!(told, Reason::RateLimited { .. } | Reason::Recovering),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -269,7 +279,11 @@ fn a_share_rises_again_where_nobody_asks_any_more() {
     for _ in 0..700 {
         world.tick();
     }
-    assert_eq!(world.judge.judged(world.now_ms).count(), 0, "and is forgotten");
+    assert_eq!(
+        world.judge.judged(world.now_ms).count(),
+        0,
+        "and is forgotten"
+    );
 }
 
 #[test]
@@ -293,7 +307,10 @@ fn a_key_is_judged_among_the_keys_of_its_provider() {
     let shares = judge.publish().unwrap();
     assert_eq!(shares.factor("a", Some("bad")), FLOOR_PPM);
     assert_eq!(shares.factor("a", Some("good")), WHOLE_PPM);
-    assert!(shares.factor("a", None) < WHOLE_PPM / 4, "half of its attempts fail");
+    assert!(
+        shares.factor("a", None) < WHOLE_PPM / 4,
+        "half of its attempts fail"
+    );
     assert_eq!(Shares::new(shares.factors()), shares);
 }
 
