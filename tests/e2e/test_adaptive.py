@@ -85,8 +85,9 @@ def start(stack: Stack, *names: str) -> Traffic:
 def told(stack: Stack, name: str) -> dict[str, Any]:
     """What the control plane says about a provider."""
     shares = stack.admin.get("/api/governance/provider-shares")["providers"]
-    (of,) = [share for share in shares if share["provider"] == name]
-    return of
+    of = [share for share in shares if share["provider"] == name]
+    assert len(of) == 1, f"{name} was not asked yet"
+    return of[0]
 
 
 def switch(stack: Stack, on: bool) -> None:
@@ -104,7 +105,7 @@ def test_the_share_of_one_that_fails_half_falls_and_returns(
     stack = new_stack()
     with start(stack, "openai", "second").flowing() as traffic:
         traffic.until(is_even, "an even split")
-        assert told(stack, "second")["factor"] == 1
+        assert eventually(lambda: told(stack, "second"))["factor"] == 1
 
         traffic.fault = "second=503"
         fell = traffic.until(lambda share: share <= 0.25, "a share that falls")
