@@ -60,7 +60,7 @@ pub(crate) fn sum() -> Observed {
         match Observed::decode(bytes.as_slice()) {
             Ok(observed) => {
                 for (target, counts) in observed.totals() {
-                    *totals.entry(target).or_default() += counts;
+                    totals.entry(target).or_default().add(counts);
                 }
             }
             Err(error) => host::error(&format!("counts of attempts are unusable: {error}")),

@@ -28,8 +28,8 @@ pub(crate) struct PolicyCache {
     keys: RefCell<HashMap<String, Rc<VirtualKey>>>,
     owners: RefCell<HashMap<String, Rc<Owner>>>,
     models: RefCell<HashMap<String, Rc<Model>>>,
-    /// `None`: not looked for yet. Mostly there are none.
-    shares: RefCell<Option<Option<Rc<Shares>>>>,
+    /// `None`: not looked for yet. Mostly nobody's are lowered, and there is no entry.
+    shares: RefCell<Option<Rc<Shares>>>,
 }
 
 /// Names of models, as an entry of policy.
@@ -125,13 +125,13 @@ impl PolicyView for PolicyCache {
             return None;
         }
         let mut known = self.shares.borrow_mut();
-        known
-            .get_or_insert_with(|| {
-                let key = "shares";
-                let entry = self.version.get().entry(key)?;
-                decode::<v1::ProviderShares, Shares>(key, &entry).map(Rc::new)
-            })
-            .clone()
+        let shares = known.get_or_insert_with(|| {
+            let key = "shares";
+            let entry = self.version.get().entry(key);
+            let shares = entry.and_then(|entry| decode::<v1::ProviderShares, _>(key, &entry));
+            Rc::new(shares.unwrap_or_default())
+        });
+        Some(Rc::clone(shares))
     }
 }
 

@@ -78,7 +78,7 @@ impl v1::Observed {
                 provider: of.provider,
                 key_id: optional(of.key_id),
             };
-            *totals.entry(target).or_default() += Counts {
+            totals.entry(target).or_default().add(Counts {
                 attempts: of.attempts,
                 failed: of.failed,
                 unanswered: of.unanswered,
@@ -87,7 +87,7 @@ impl v1::Observed {
                 rate_limited: of.rate_limited,
                 timed: of.timed,
                 first_byte_ms: of.first_byte_ms,
-            };
+            });
         }
         totals
     }

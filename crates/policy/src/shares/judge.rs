@@ -223,7 +223,7 @@ impl State {
     fn add(&mut self, counts: Counts, now_s: i64) {
         self.asked_s = now_s;
         match self.seconds.back_mut() {
-            Some((of, sum)) if *of == now_s => *sum += counts,
+            Some((of, sum)) if *of == now_s => sum.add(counts),
             _ => self.seconds.push_back((now_s, counts)),
         }
     }
@@ -246,7 +246,7 @@ impl State {
             if age_s >= SHORTEST_S && evidence.counts.attempts >= LEAST_ATTEMPTS {
                 break;
             }
-            evidence.counts += *counts;
+            evidence.counts.add(*counts);
             evidence.seconds = evidence.seconds.max(age_s.saturating_add(1));
         }
         evidence

@@ -9,7 +9,6 @@ pub mod judge;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
 
 /// The whole of a configured share, parts per million.
 pub const WHOLE_PPM: u32 = 1_000_000;
@@ -99,6 +98,18 @@ impl Counts {
         self.broken_off = self.broken_off.saturating_add(1);
     }
 
+    /// Adds others to them.
+    pub const fn add(&mut self, more: Self) {
+        self.attempts = self.attempts.saturating_add(more.attempts);
+        self.failed = self.failed.saturating_add(more.failed);
+        self.unanswered = self.unanswered.saturating_add(more.unanswered);
+        self.broken_off = self.broken_off.saturating_add(more.broken_off);
+        self.key_refused = self.key_refused.saturating_add(more.key_refused);
+        self.rate_limited = self.rate_limited.saturating_add(more.rate_limited);
+        self.timed = self.timed.saturating_add(more.timed);
+        self.first_byte_ms = self.first_byte_ms.saturating_add(more.first_byte_ms);
+    }
+
     /// What is new since an earlier total.
     #[must_use]
     pub const fn since(self, before: Self) -> Self {
@@ -125,19 +136,6 @@ impl Counts {
     /// How long a first byte took on average, milliseconds. `None`: none was timed.
     pub const fn mean_first_byte_ms(self) -> Option<u64> {
         self.first_byte_ms.checked_div(self.timed)
-    }
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, more: Self) {
-        self.attempts = self.attempts.saturating_add(more.attempts);
-        self.failed = self.failed.saturating_add(more.failed);
-        self.unanswered = self.unanswered.saturating_add(more.unanswered);
-        self.broken_off = self.broken_off.saturating_add(more.broken_off);
-        self.key_refused = self.key_refused.saturating_add(more.key_refused);
-        self.rate_limited = self.rate_limited.saturating_add(more.rate_limited);
-        self.timed = self.timed.saturating_add(more.timed);
-        self.first_byte_ms = self.first_byte_ms.saturating_add(more.first_byte_ms);
     }
 }
 
