@@ -12,6 +12,7 @@ use crate::db::{self, Db, Tx};
 use crate::ledger::Ledger;
 use crate::policy_changes;
 use crate::policy_sync::{Hub, in_force};
+use crate::provider_shares::ProviderShares;
 use crate::random::{Ids, Random, RandomError};
 use crate::secrets::SealingKey;
 use crate::virtual_keys::guesses::Guesses;
@@ -36,6 +37,8 @@ pub struct App {
     pub guesses: Mutex<Guesses>,
     /// What is published to the filters, and who they are.
     pub policy_sync: Hub,
+    /// What providers keep of their shares.
+    pub provider_shares: ProviderShares,
     /// Wakes the publisher after a change of policy was committed. A wake-up that comes while the
     /// publisher is busy is kept.
     pub policy_changed: Notify,
@@ -56,6 +59,7 @@ impl App {
             ledger: Ledger::default(),
             guesses: Mutex::default(),
             policy_sync: Hub::default(),
+            provider_shares: ProviderShares::default(),
             policy_changed: Notify::new(),
             policy_published: AtomicBool::new(false),
             stopping: watch::Sender::new(false),

@@ -33,6 +33,7 @@ pub mod node_identity;
 pub mod policy_changes;
 pub mod policy_sync;
 pub mod pricing_overrides;
+pub mod provider_shares;
 pub mod providers;
 pub mod random;
 pub mod router;

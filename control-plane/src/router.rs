@@ -19,7 +19,8 @@ use crate::error::{self, Error};
 use crate::http::{request_id, unread_body};
 use crate::{
     coverage, customers, explain, health, ledger, model_configs, models, policy_sync,
-    pricing_overrides, providers, routing_rules, settings, teams, usage, virtual_keys,
+    pricing_overrides, provider_shares, providers, routing_rules, settings, teams, usage,
+    virtual_keys,
 };
 
 #[derive(OpenApi)]
@@ -52,6 +53,8 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .merge(model_configs::provider_routes::routes())
         // /api/providers, /{name}, /{name}/keys, /{name}/keys/{id}
         .merge(providers::routes::routes())
+        // /api/governance/provider-shares
+        .merge(provider_shares::routes::routes())
         // /api/models, /{provider}/{model}
         .merge(models::routes::routes())
         // /api/governance/pricing-overrides, /{id}

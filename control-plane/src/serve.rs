@@ -22,7 +22,9 @@ use crate::db::Db;
 use crate::node_identity::{self, Authority, Callers, DEFAULT_DAYS, Mesh};
 use crate::random::Random;
 use crate::settings::{self, Settings};
-use crate::{ads, bootstrap, ledger, logging, policy_sync, providers, router, secrets};
+use crate::{
+    ads, bootstrap, ledger, logging, policy_sync, provider_shares, providers, router, secrets,
+};
 
 /// How long requests at hand may take to finish when the process is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -53,6 +55,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     parts.spawn(prune_ledger(Arc::clone(&app)));
     parts.spawn(end_silent_slots(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
+    parts.spawn(judge_providers(Arc::clone(&app)));
     finish(&app, parts).await
 }
 
@@ -216,6 +219,11 @@ async fn prune_ledger(app: Arc<App>) -> anyhow::Result<()> {
 
 async fn publish(app: Arc<App>) -> anyhow::Result<()> {
     policy_sync::publisher::run(app).await;
+    Ok(())
+}
+
+async fn judge_providers(app: Arc<App>) -> anyhow::Result<()> {
+    provider_shares::run(app).await;
     Ok(())
 }
 

@@ -5,12 +5,18 @@
 //! each gets what `governance` has sent on.) The provider's key is added after it, by Envoy's credential
 //! injector; this module never sees it.
 //!
+//! Of an attempt that is left for another one, `governance` sees nothing; so this role writes down when an
+//! attempt that is not the first began, and what one that is not the last was answered, if that is held against
+//! its provider.
+//!
 //! What it answers itself is final: Envoy makes no other attempt after it.
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType};
 use reeve_exchange::edit::Edit;
 use reeve_exchange::headers::{FORWARDED_PROTO, Headers};
+use reeve_exchange::observed::of_status;
+use reeve_policy::shares::Seen;
 
 use crate::{host, instructions};
 
@@ -23,6 +29,8 @@ const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
 pub(crate) struct Attempt {
     /// What is still to be changed in the body.
     edit: Option<Edit>,
+    /// Its number, from 1, if another one may come after it.
+    left_as: Option<usize>,
 }
 
 impl Context for Attempt {}
@@ -34,11 +42,12 @@ impl HttpContext for Attempt {
         let fields = host::request_headers();
         let headers = Headers::new(&fields);
         let [xds, cluster, filter, reeve] = METADATA;
+        let number = number(headers);
         let metadata = |name| host::property(&[xds, cluster, filter, reeve, name]);
         let (Some(authority), Some(mut path), Some(instructions)) = (
             metadata("host"),
             metadata("base_path"),
-            instructions::read(number(headers)),
+            instructions::read(number),
         ) else {
             // Nobody has judged this request, or the cluster is not ours.
             host::error("attempt without a judgement or without cluster metadata: refused");
@@ -58,6 +67,10 @@ impl HttpContext for Attempt {
         if let Some(length) = instructions.content_length {
             host::set_request_header("content-length", length.to_string().as_bytes());
         }
+        if number > 1 {
+            instructions::note_begin(host::now_ms());
+        }
+        self.left_as = (!instructions.is_last).then_some(number);
         self.edit = instructions.edit;
         if self.edit.is_some() && !end_of_stream {
             return Action::Pause;
@@ -76,6 +89,16 @@ impl HttpContext for Attempt {
         let body = edit.apply(&host::buffer(BufferType::HttpRequestBody, size));
         host::replace_buffer(BufferType::HttpRequestBody, size, &body);
         self.edit = None;
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if let Some(number) = self.left_as {
+            let status = host::response_status();
+            if of_status(status) != Seen::Answered {
+                instructions::note_status(number, status);
+            }
+        }
         Action::Continue
     }
 }

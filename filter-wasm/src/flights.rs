@@ -80,6 +80,16 @@ pub(crate) fn begin(chain: &Chain, reserved: &Reserved) -> Option<Flight> {
     Some(flight)
 }
 
+/// The number of this VM; 0: it has had no exchange.
+pub(crate) fn number() -> u64 {
+    VM.with_borrow(|vm| vm.number)
+}
+
+/// How many numbers have been given out, from 1.
+pub(crate) fn count() -> u64 {
+    shared::count(VM_COUNT).unwrap_or(0)
+}
+
 /// Has the exchange not been reported yet? (Not so, if this VM was taken for dead meanwhile.)
 pub(crate) fn is_due(flight: Flight) -> bool {
     VM.with_borrow(|vm| vm.number == flight.vm)
@@ -198,7 +208,7 @@ struct Seen {
 impl Watch {
     /// Looks at every VM once, and reports what the dead ones had in flight.
     pub(crate) fn look(&mut self, now_ms: i64) {
-        let count = usize::try_from(shared::count(VM_COUNT).unwrap_or(0)).unwrap_or(0);
+        let count = usize::try_from(count()).unwrap_or(0);
         if self.seen.len() < count {
             self.seen.resize(count, Seen::default());
         }

@@ -3,12 +3,13 @@
 use proxy_wasm::types::{Action, BufferType};
 use reeve_exchange::allowance::{self, Allowance};
 use reeve_exchange::chain::Chain;
+use reeve_exchange::observed::Attempts;
 use reeve_exchange::response::{Metering, Outcome};
 use reeve_llm::{COUNT_HEADERS, ResponseHead, WireFormat};
 
 use crate::flights::{self, Flight};
 use crate::usage_record::{self, Reserved};
-use crate::{access_log, history, host, limits, metrics, outbox};
+use crate::{access_log, history, host, instructions, limits, metrics, observed, outbox};
 
 /// How the provider had encoded its answer; Envoy sets it (`control-plane/src/bootstrap/listener.rs`).
 const PROVIDER_ENCODING: &str = "x-reeve-provider-encoding";
@@ -31,6 +32,7 @@ pub(crate) struct Forwarded {
     left: Vec<Allowance>,
     dialect: WireFormat,
     answer: Answer,
+    attempts: Attempts,
     /// Headers can be held back.
     hold_headers: bool,
 }
@@ -64,6 +66,7 @@ impl Forwarded {
             left,
             dialect,
             answer: Answer::Open,
+            attempts: Attempts::default(),
             hold_headers,
         }
     }
@@ -87,14 +90,16 @@ impl Forwarded {
 
     pub(crate) fn on_response_headers(&mut self, end_of_stream: bool) -> Action {
         if let Answer::Waiting(_) = self.answer {
-            self.metering.set_status(response_status());
+            self.metering.set_status(host::response_status());
             self.answer = Answer::Replaced;
             return Action::Continue;
         }
         self.find_attempt();
+        let now_ms = host::now_ms();
+        let status = host::response_status();
+        self.count_head(status, now_ms);
         let plan = self.metering.plan();
         let attempts = self.metering.attempt().saturating_add(1);
-        let now_ms = host::now_ms();
         metrics::first_byte(plan, now_ms.saturating_sub(self.reserved.at_ms));
         access_log::answered(plan, attempts);
         for (name, value) in [
@@ -127,7 +132,7 @@ impl Forwarded {
             content_encoding: content_encoding.as_deref(),
             counts: counts.each_ref().map(Option::as_deref),
         };
-        if self.metering.on_response_headers(response_status(), head) {
+        if self.metering.on_response_headers(status, head) {
             host::remove_response_header("content-length");
         }
         if end_of_stream {
@@ -139,6 +144,22 @@ impl Forwarded {
             return Action::Pause;
         }
         Action::Continue
+    }
+
+    /// What came of the attempts so far is known.
+    fn count_head(&mut self, status: u16, now_ms: i64) {
+        let (chain, attempt) = (self.metering.chain(), self.metering.attempt());
+        let began_ms = if attempt == 0 {
+            Some(self.reserved.at_ms)
+        } else {
+            instructions::began_ms()
+        };
+        let first_byte_ms = began_ms.map(|began_ms| now_ms.saturating_sub(began_ms));
+        let attempts = &mut self.attempts;
+        observed::count(|totals| {
+            let status_of = instructions::status;
+            attempts.on_head(chain, attempt, status, first_byte_ms, status_of, totals);
+        });
     }
 
     pub(crate) fn on_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
@@ -201,6 +222,11 @@ impl Forwarded {
             Outcome::UpstreamReset
         };
         let now_ms = host::now_ms();
+        let (chain, attempt) = (self.metering.chain(), self.metering.attempt());
+        let attempts = &mut self.attempts;
+        observed::count(|totals| {
+            attempts.on_end(chain, attempt, outcome, instructions::status, totals);
+        });
         let (chain, settlement) = self.metering.settle(outcome);
         let reservations = chain.reservations();
         let taken = reservations.iter().zip(&self.reserved.leases);
@@ -236,12 +262,6 @@ impl Forwarded {
             now_ms.saturating_sub(self.reserved.at_ms),
         );
     }
-}
-
-fn response_status() -> u16 {
-    host::response_header(":status")
-        .and_then(|value| str::from_utf8(&value).ok()?.parse().ok())
-        .unwrap_or(0)
 }
 
 /// Can the response be held until its end, and is it small enough? Envoy's decompressor ends a body

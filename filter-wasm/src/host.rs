@@ -125,6 +125,13 @@ pub(crate) fn response_header(name: &str) -> Option<Vec<u8>> {
     found("get_response_header", result)
 }
 
+/// 0: there is none.
+pub(crate) fn response_status() -> u16 {
+    response_header(":status")
+        .and_then(|value| str::from_utf8(&value).ok()?.parse().ok())
+        .unwrap_or(0)
+}
+
 pub(crate) fn set_response_header(name: &str, value: &[u8]) {
     let result = abi::set_header(MapType::HttpResponseHeaders, name, value);
     checked("set_response_header", result);

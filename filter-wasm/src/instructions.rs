@@ -1,5 +1,7 @@
 //! What `governance` tells `attempt` about one attempt, in filter state: `reeve_attempt_1` to `_4`. In
-//! `reeve_try_1` to `_4` stands the cluster, where Envoy's route reads it.
+//! `reeve_try_1` to `_4` stands the cluster, where Envoy's route reads it. And what `attempt` tells
+//! `governance`: in `reeve_began` when the last attempt began, in `reeve_status_1` to `_4` which status each had
+//! that was left.
 
 use reeve_exchange::chain::{Chain, MAX_ATTEMPTS};
 use reeve_exchange::edit::Edit;
@@ -13,6 +15,14 @@ const INSTRUCTIONS: [&str; MAX_ATTEMPTS] = [
     "reeve_attempt_3",
     "reeve_attempt_4",
 ];
+
+const STATUSES: [&str; MAX_ATTEMPTS] = [
+    "reeve_status_1",
+    "reeve_status_2",
+    "reeve_status_3",
+    "reeve_status_4",
+];
+const BEGAN: &str = "reeve_began";
 
 /// How one attempt differs from what the filter has sent on.
 #[derive(Debug, Default)]
@@ -55,6 +65,33 @@ pub(crate) fn write(chain: &Chain, size: usize) {
 pub(crate) fn read(attempt: usize) -> Option<Instructions> {
     let name = INSTRUCTIONS.get(attempt.checked_sub(1)?)?;
     Instructions::decode(&host::property(&[name])?)
+}
+
+/// An attempt begins that is not the first.
+pub(crate) fn note_begin(now_ms: i64) {
+    host::set_property(BEGAN, &now_ms.to_le_bytes());
+}
+
+/// When the last attempt began, if it is not the first.
+pub(crate) fn began_ms() -> Option<i64> {
+    let bytes = host::property(&[BEGAN])?;
+    Some(i64::from_le_bytes(*bytes.first_chunk()?))
+}
+
+/// The attempt with this number, from 1, has this answer.
+pub(crate) fn note_status(number: usize, status: u16) {
+    if let Some(name) = number.checked_sub(1).and_then(|index| STATUSES.get(index)) {
+        host::set_property(name, &status.to_le_bytes());
+    }
+}
+
+/// What the attempt with this index, from 0, had for an answer; 0: none.
+pub(crate) fn status(index: usize) -> u16 {
+    let bytes = STATUSES.get(index).and_then(|name| host::property(&[name]));
+    let bytes = bytes.unwrap_or_default();
+    bytes
+        .first_chunk()
+        .map_or(0, |bytes| u16::from_le_bytes(*bytes))
 }
 
 /// Stands for a number that there is not.

@@ -33,6 +33,7 @@ mod instructions;
 mod leadership;
 mod limits;
 mod metrics;
+mod observed;
 mod outbox;
 mod policy_cache;
 mod root;

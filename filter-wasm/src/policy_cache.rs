@@ -11,6 +11,7 @@ use std::rc::Rc;
 use prost::Message;
 use reeve_policy::lease::Tenure;
 use reeve_policy::limit::Limit;
+use reeve_policy::shares::{KEPT_MS, Shares};
 use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, VirtualKey};
 use reeve_proto::v1;
@@ -27,6 +28,8 @@ pub(crate) struct PolicyCache {
     keys: RefCell<HashMap<String, Rc<VirtualKey>>>,
     owners: RefCell<HashMap<String, Rc<Owner>>>,
     models: RefCell<HashMap<String, Rc<Model>>>,
+    /// `None`: not looked for yet. Mostly nobody's are lowered, and there is no entry.
+    shares: RefCell<Option<Rc<Shares>>>,
 }
 
 /// Names of models, as an entry of policy.
@@ -47,6 +50,7 @@ impl PolicyCache {
             self.keys.take();
             self.owners.take();
             self.models.take();
+            self.shares.take();
         }
     }
 
@@ -113,6 +117,21 @@ impl PolicyView for PolicyCache {
 
     fn used(&self, limit: &Limit, now_ms: i64) -> i64 {
         limits::used(self.tenure(), limit, now_ms)
+    }
+
+    fn shares(&self, now_ms: i64) -> Option<Rc<Shares>> {
+        // Nobody would raise them again.
+        if self.is_stale(now_ms, KEPT_MS) {
+            return None;
+        }
+        let mut known = self.shares.borrow_mut();
+        let shares = known.get_or_insert_with(|| {
+            let key = "shares";
+            let entry = self.version.get().entry(key);
+            let shares = entry.and_then(|entry| decode::<v1::ProviderShares, _>(key, &entry));
+            Rc::new(shares.unwrap_or_default())
+        });
+        Some(Rc::clone(shares))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::attempt::Attempt;
 use crate::config::Config;
 use crate::governance::{Governance, Terms};
 use crate::sync::Sync;
-use crate::{flights, host, limits, shared, slots};
+use crate::{flights, host, limits, observed, shared, slots};
 
 /// How often the stream's holder looks for usage to send and proves that it lives.
 const SYNC_TICK: Duration = Duration::from_millis(50);
@@ -148,6 +148,7 @@ impl RootContext for Root {
         if self.role == Some(Role::Governance) {
             let is_known = flights::beat();
             slots::look(self.context_id, is_known);
+            observed::tick();
         }
         if let Some(sync) = &mut self.sync
             && sync.tick(host::now_ms())

@@ -3,12 +3,13 @@
 //! | key | value | written by |
 //! |---|---|---|
 //! | `version` | [`Version`] | the leader |
-//! | `settings`, `key/…`, `owner/…`, `model/…`, `models/…` | epoch (`u64` LE), encoded message; nothing behind the epoch: removed | the leader |
+//! | `settings`, `key/…`, `owner/…`, `model/…`, `models/…`, `shares` | epoch (`u64` LE), encoded message; nothing behind the epoch: removed | the leader |
 //! | `limit/<id>` | [`reeve_policy::lease::Pool`] | created by the leader, then everyone by compare-and-swap |
 //! | `spent/<id>` | start of a window, used in it by all other processes (`i64` LE) | the leader |
 //! | `usage_next`, `usage_acked` | `u64` LE: last sequence number given out, last one acknowledged | created by the leader; everyone; the leader |
 //! | `usage/<slot>` | an encoded `UsageRecord` | everyone, each its own slot |
 //! | `vm_count`, `vm/<n>`, `flight/<n>/<place>` | see `flights.rs` | created by the leader, then by each VM |
+//! | `observed/<n>` | an encoded `Observed`: what came of a VM's attempts, in all | each VM, its own |
 //! | `slots` | [`reeve_policy::lease::term::Term`] | the leader |
 //! | `recalls` | `u64` LE: grows whenever something is recalled | created by the leader; the leader |
 //! | `leader` | see `leadership.rs` | whoever leads |

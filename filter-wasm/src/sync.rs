@@ -26,7 +26,7 @@ use crate::flights::{self, Watch};
 use crate::governance::Terms;
 use crate::leadership::Lease;
 use crate::shared::{self, Version};
-use crate::{host, limits, outbox, slots};
+use crate::{host, limits, observed, outbox, slots};
 
 const SERVICE: &str = "reeve.v1.PolicySync";
 const METHOD: &str = "Sync";
@@ -45,6 +45,8 @@ const BATCHES_PER_TICK: u64 = 16;
 /// How long a number that was given out may lack its record (its VM is between two hostcalls) until
 /// it is taken for lost (its VM trapped there).
 const HOLE_MS: i64 = 5_000;
+/// How often it is told what came of attempts, at most.
+const OBSERVED_EVERY_MS: i64 = 500;
 
 /// See the module. Every root context that may lead has one; one of them leads.
 #[derive(Debug)]
@@ -76,6 +78,9 @@ struct Stream {
     sent_through: Option<u64>,
     /// A number without a record, and since when.
     hole: Option<(u64, i64)>,
+    /// When it is time to look what came of attempts, and what was told of it; `None`: nothing yet.
+    observe_at_ms: i64,
+    observed: Option<v1::Observed>,
 }
 
 impl Sync {
@@ -157,6 +162,7 @@ impl Sync {
             }
             Some(stream) => {
                 stream.send_usage(now_ms);
+                stream.send_observed(now_ms);
                 if now_ms.saturating_sub(stream.sent_at_ms) >= HEARTBEAT_MS {
                     stream.send(Up::Heartbeat(Heartbeat {}), now_ms);
                 }
@@ -207,6 +213,8 @@ impl Sync {
             sent_at_ms: now_ms,
             sent_through: None,
             hole: None,
+            observe_at_ms: now_ms,
+            observed: None,
         };
         let version = Version::read().unwrap_or_default();
         let hello = Hello {
@@ -311,6 +319,21 @@ impl Stream {
                 return;
             }
             self.send(Up::UsageBatch(v1::UsageBatch { records }), now_ms);
+        }
+    }
+
+    /// Tells what came of attempts, if there is news. The first time it is what the next are compared with.
+    fn send_observed(&mut self, now_ms: i64) {
+        // On a clock that was set back it is time, too.
+        let left_ms = self.observe_at_ms.saturating_sub(now_ms);
+        if self.sent_through.is_none() || (1..=OBSERVED_EVERY_MS).contains(&left_ms) {
+            return;
+        }
+        self.observe_at_ms = now_ms.saturating_add(OBSERVED_EVERY_MS);
+        let observed = observed::sum();
+        if self.observed.as_ref() != Some(&observed) {
+            self.send(Up::Observed(observed.clone()), now_ms);
+            self.observed = Some(observed);
         }
     }
 

@@ -13,6 +13,7 @@ use reeve_policy::price::Price;
 use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::Reserving;
 use reeve_policy::retry::RetryOn;
+use reeve_policy::shares::Shares;
 use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -95,6 +96,7 @@ impl Policy {
                 price_overrides: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
                 routing_rules: Vec::new(),
+                adaptive_routing: true,
             }),
             key: Rc::new(VirtualKey {
                 id: "key-1".into(),
@@ -199,5 +201,9 @@ impl PolicyView for Policy {
 
     fn used(&self, _: &Limit, _: i64) -> i64 {
         0
+    }
+
+    fn shares(&self, _: i64) -> Option<Rc<Shares>> {
+        None
     }
 }

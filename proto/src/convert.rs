@@ -12,6 +12,7 @@ mod periods;
 mod prices;
 mod providers;
 mod routing_rules;
+mod shares;
 
 use std::rc::Rc;
 
@@ -51,6 +52,9 @@ pub enum Problem {
     /// Moments that do not follow each other.
     #[error("is not in order")]
     Disorder,
+    /// A part of something that is more than the whole.
+    #[error("is more than the whole")]
+    AboveOne,
     /// Not a month.
     #[error("is no month ({0})")]
     Month(u32),
@@ -162,6 +166,7 @@ impl TryFrom<v1::Settings> for Settings {
             },
             model_limits: ModelLimitsTable::new(all("model_limits", message.model_limits)?),
             routing_rules: all("routing_rules", message.routing_rules)?,
+            adaptive_routing: message.adaptive_routing,
         })
     }
 }
@@ -192,6 +197,7 @@ impl v1::Settings {
                 .map(|limits| v1::ModelLimits::at(limits, now_ms))
                 .collect(),
             routing_rules: settings.routing_rules.iter().map(Into::into).collect(),
+            adaptive_routing: settings.adaptive_routing,
         }
     }
 }

@@ -137,6 +137,7 @@ proptest! {
             }),
             model_limits: ModelLimitsTable::new(vec![model_limits]),
             routing_rules: Vec::new(),
+            adaptive_routing: enable_governance,
         };
         let received = over_the_wire(&v1::Settings::at(&sent, 0));
         prop_assert_eq!(Settings::try_from(received), Ok(sent));

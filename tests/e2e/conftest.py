@@ -117,6 +117,8 @@ def _providers() -> Iterator[Providers]:
     with Stack("providers") as stack:
         _running.append(stack)
         stack.admin.enable_governance()
+        # Failures of one test must not move the shares of the next.
+        stack.admin.put("/api/config", {"client_config": {"adaptive_routing": False}})
         providers = Providers(stack)
         yield providers
         providers.close()

@@ -21,6 +21,8 @@ use reeve_llm::WireFormat;
 use reeve_policy::limit::Exceeded;
 use reeve_policy::price::Price;
 use reeve_policy::routing_rules::Looked;
+use reeve_policy::shares::Shares;
+use reeve_policy::view::PolicyView as _;
 use reeve_policy::virtual_key::Owner;
 
 use crate::limits::Use;
@@ -162,6 +164,8 @@ pub struct Attempt {
     pub input_bound: u64,
     pub rewrites_body: bool,
     pub reservations: Vec<Reservation>,
+    /// What is left of its configured weight, parts per million.
+    pub share_ppm: u32,
 }
 
 /// Who asks.
@@ -197,7 +201,13 @@ pub fn judge(view: View<'_>, request: &Request, now_ms: i64, draw: u64) -> Verdi
             let body = &request.body;
             match judge_body_watched(&view, now_ms, &admission, body, draw, &mut look) {
                 Err(refusal) => Outcome::Denied(Step::of(&refusal.denial, true), refusal),
-                Ok(chain) => Outcome::Planned(Box::new(planned(&chain, body))),
+                Ok(chain) => {
+                    let settings = view.settings();
+                    let is_on = settings.is_some_and(|settings| settings.adaptive_routing);
+                    let shares = is_on.then(|| view.shares(now_ms)).flatten();
+                    let shares = shares.unwrap_or_default();
+                    Outcome::Planned(Box::new(planned(&chain, body, &shares)))
+                }
             }
         }
     };
@@ -208,13 +218,13 @@ pub fn judge(view: View<'_>, request: &Request, now_ms: i64, draw: u64) -> Verdi
     }
 }
 
-fn planned(chain: &Chain, body: &[u8]) -> Planned {
+fn planned(chain: &Chain, body: &[u8], shares: &Shares) -> Planned {
     let first = chain.first();
     let sent = first.body.as_deref().unwrap_or(body);
     let id = |owner: &Option<std::rc::Rc<Owner>>| owner.as_ref().map(|owner| owner.id.clone());
     let attempts = chain.attempts().map(|plan| {
         let own = plan.edit.as_ref().map(|edit| edit.apply(sent));
-        attempt(plan, own.as_deref().unwrap_or(sent) != body)
+        attempt(plan, own.as_deref().unwrap_or(sent) != body, shares)
     });
     Planned {
         endpoint: first.endpoint.name(),
@@ -231,7 +241,12 @@ fn planned(chain: &Chain, body: &[u8]) -> Planned {
     }
 }
 
-fn attempt(plan: &Plan, rewrites_body: bool) -> Attempt {
+fn attempt(plan: &Plan, rewrites_body: bool, shares: &Shares) -> Attempt {
+    let key = plan.key.as_ref();
+    let config = key.and_then(|key| key.provider_config(&plan.provider));
+    // Who is bound to keys goes by the share of the key.
+    let bound = config.and_then(|config| config.key_ids.as_ref());
+    let key_id = bound.and(plan.provider_key_id.as_deref());
     Attempt {
         fallback_index: plan.fallback_index,
         provider_config_id: plan.provider_config_id.clone(),
@@ -245,6 +260,7 @@ fn attempt(plan: &Plan, rewrites_body: bool) -> Attempt {
         input_bound: plan.input_bound,
         rewrites_body,
         reservations: plan.reservations.clone(),
+        share_ppm: shares.factor(&plan.provider, key_id),
     }
 }
 

@@ -33,6 +33,7 @@ use crate::limits::LimitUsage;
 use crate::limits::store::Usage;
 use crate::policy_sync::view::Used;
 use crate::virtual_keys::KeyValue;
+use crate::weight;
 
 /// The route of explanations.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -155,6 +156,9 @@ struct AttemptView {
     provider_config_id: Option<String>,
     /// Its place among all that were thought of: 0 is the first choice.
     fallback_index: u32,
+    /// What is left of its configured weight while it fails, refuses or is slow; 1: all of it.
+    #[schema(value_type = f64)]
+    share_factor: Number,
     /// The most that it can cost, US dollars.
     #[schema(value_type = f64)]
     most_cost: Number,
@@ -409,6 +413,7 @@ fn attempt_view(attempt: &Attempt) -> AttemptView {
         alias: attempt.alias.clone(),
         provider_config_id: attempt.provider_config_id.clone(),
         fallback_index: attempt.fallback_index,
+        share_factor: weight::number(attempt.share_ppm),
         most_cost: Number::from_display(Nanos::new(attempt.cost_bound_nanos)),
     }
 }

@@ -9,6 +9,7 @@ use reeve_policy::limit::Limit;
 use reeve_policy::model_limits::{ModelLimits, ModelLimitsTable};
 use reeve_policy::reservation::Reserving;
 use reeve_policy::routing_rules::Rule;
+use reeve_policy::shares::Shares;
 use reeve_policy::view;
 use reeve_policy::virtual_key::Owner;
 use reeve_proto::v1;
@@ -48,6 +49,7 @@ pub fn settings(
         ceiling: settings.ceiling.map(|ceiling| Rc::new(ceiling.into())),
         model_limits: ModelLimitsTable::new(model_configs.iter().map(model_limits).collect()),
         routing_rules: routing_rules(rules),
+        adaptive_routing: settings.adaptive_routing,
     };
     EntityEntries {
         entity: settings_entity(),
@@ -61,6 +63,19 @@ pub fn settings(
 /// What [`settings`] is the entity of.
 pub const fn settings_entity() -> Entity {
     (Kind::Settings, String::new())
+}
+
+/// The shares that are lowered: an entry of its own, because they change when nothing else does.
+pub fn shares(shares: &Shares) -> EntityEntries {
+    let entry = ("shares".into(), encode(&v1::ProviderShares::from(shares)));
+    EntityEntries {
+        entity: (Kind::Settings, "shares".into()),
+        entries: if shares.is_empty() {
+            Vec::new()
+        } else {
+            vec![entry]
+        },
+    }
 }
 
 fn provider((provider, active_keys): &(Provider, Vec<String>)) -> view::Provider {

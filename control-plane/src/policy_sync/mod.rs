@@ -36,6 +36,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reeve_policy::lease::Session;
+use reeve_policy::shares::Shares;
 use tokio::sync::{broadcast, watch};
 
 use entries::Entries;
@@ -140,6 +141,15 @@ impl Hub {
     #[cfg(test)]
     pub(crate) fn seat_for_tests(&self, boot: Boot) -> nodes::Seat {
         self.nodes.enter(boot, entries::Position::default(), 0).0
+    }
+
+    /// Shares of providers are lowered by these factors from now on.
+    pub fn publish_shares(&self, shares: &Shares) {
+        self.published.send_if_modified(|published| {
+            published
+                .as_mut()
+                .is_some_and(|entries| entries.apply(vec![compile::shares(shares)]))
+        });
     }
 
     /// What is published; `None`: nothing yet.

@@ -19,6 +19,7 @@ use super::nodes::Seat;
 use super::writer::{Writer, welcome};
 use crate::app::App;
 use crate::node_identity::Caller;
+use crate::provider_shares::Told;
 use crate::usage::Boot;
 use crate::usage::ingest::Posting;
 
@@ -177,6 +178,7 @@ impl Reader<'_> {
     /// Reads until the filter ends the stream. Its silence is measured while we wait for it, not
     /// while we store what it said.
     async fn run(self, mut inbound: Streaming<FilterMessage>) -> Result<(), Status> {
+        let mut told = Told::default();
         while let Some(message) = next(&mut inbound, self.timing).await? {
             self.seat.heard(self.app.clock.now_ms());
             match message.kind {
@@ -187,6 +189,11 @@ impl Reader<'_> {
                 Some(Kind::PolicyApplied(applied)) => {
                     let (epoch, version) = (applied.epoch, applied.version);
                     self.seat.applied(Position { epoch, version });
+                }
+                Some(Kind::Observed(observed)) => {
+                    let now_ms = self.app.clock.now_ms();
+                    let shares = &self.app.provider_shares;
+                    shares.on_observed(&mut told, observed, now_ms);
                 }
                 // A heartbeat has done its work by being heard; a kind of a later version is not
                 // for us.

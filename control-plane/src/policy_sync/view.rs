@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use prost::Message;
 use reeve_policy::limit::Limit;
+use reeve_policy::shares::Shares;
 use reeve_policy::view::{Model, PolicyView, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, VirtualKey};
 use reeve_proto::v1;
@@ -129,6 +130,10 @@ impl PolicyView for View<'_> {
     fn models(&self, provider: &str) -> Option<Rc<Vec<String>>> {
         let names = self.get::<v1::ModelNames, Names>(&format!("models/{provider}"))?;
         Some(Rc::new(names.0.clone()))
+    }
+
+    fn shares(&self, _: i64) -> Option<Rc<Shares>> {
+        self.get::<v1::ProviderShares, _>("shares")
     }
 
     /// What is not known is noted, so that it can be looked up.

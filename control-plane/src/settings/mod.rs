@@ -60,6 +60,8 @@ pub struct Settings {
     pub unreachable: Unreachable,
     /// What a model without a price costs; none: it is refused.
     pub ceiling: Option<Ceiling>,
+    /// Shares of providers are lowered while those fail.
+    pub adaptive_routing: bool,
     /// Of the calendar of new customers, teams and keys.
     pub time_zone: TimeZone,
 }
@@ -113,6 +115,11 @@ pub struct ClientConfigChange {
     #[serde(default)]
     #[schema(value_type = Option<ceiling::Given>)]
     pub unpriced_model_ceiling: Field<ceiling::Given>,
+    /// Whether a provider is drawn less often than its weight says while it fails, refuses or is slow; default
+    /// true.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    pub adaptive_routing: Field<bool>,
     /// IANA name of the zone whose calendar new customers, teams and keys have; null: UTC.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "Europe/Berlin")]
@@ -129,6 +136,7 @@ impl Settings {
             reserving: Reserving::default(),
             unreachable: Unreachable::INITIAL,
             ceiling: None,
+            adaptive_routing: true,
             time_zone: TimeZone::UTC,
         }
     }
@@ -209,6 +217,9 @@ impl ClientConfigChange {
                 },
                 ..settings.reserving
             },
+            adaptive_routing: self
+                .adaptive_routing
+                .or_keep_value(settings.adaptive_routing, true),
             time_zone: calendar::changed(self.time_zone, settings.time_zone)?,
         })
     }

@@ -35,6 +35,8 @@ struct ClientConfig {
     emergency_allowance_percent: u32,
     /// Null: a model without a price is refused.
     unpriced_model_ceiling: Option<Given>,
+    /// Whether a provider is drawn less often than its weight says while it fails, refuses or is slow.
+    adaptive_routing: bool,
     /// Of the calendar of new customers, teams and keys.
     time_zone: String,
 }
@@ -63,6 +65,7 @@ impl From<Settings> for ClientConfig {
             when_unreachable: settings.unreachable.when,
             emergency_allowance_percent: settings.unreachable.percent,
             unpriced_model_ceiling: settings.ceiling.map(Into::into),
+            adaptive_routing: settings.adaptive_routing,
             time_zone: calendar::name(&settings.time_zone).to_owned(),
         }
     }

@@ -20,6 +20,7 @@ struct Row {
     time_zone: String,
     fail_open_capped: bool,
     emergency_allowance_percent: i64,
+    adaptive_routing: bool,
 }
 
 /// Stores the first settings, unless there are some. True: the database was new.
@@ -29,8 +30,9 @@ pub async fn initialise(tx: &mut Tx, settings: &Settings) -> Result<bool, Error>
             "INSERT INTO settings (id, enable_governance, required_headers, max_request_body_bytes,
                                    balanced_reservations, clamp_when_short, ceiling_input_price,
                                    ceiling_output_price, ceiling_price_version, time_zone,
-                                   fail_open_capped, emergency_allowance_percent)
-             VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
+                                   fail_open_capped, emergency_allowance_percent,
+                                   adaptive_routing)
+             VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING",
         )
         .bind(settings.enable_governance)
         .bind(db::list_text(&settings.header_texts()))
@@ -43,6 +45,7 @@ pub async fn initialise(tx: &mut Tx, settings: &Settings) -> Result<bool, Error>
         .bind(calendar::name(&settings.time_zone))
         .bind(settings.unreachable.when == WhenUnreachable::FailOpenCapped)
         .bind(i64::from(settings.unreachable.percent))
+        .bind(settings.adaptive_routing)
         .execute()
         .await?;
     Ok(inserted > 0)
@@ -55,7 +58,7 @@ pub async fn get(tx: &mut Tx) -> Result<Settings, Error> {
             "SELECT enable_governance, required_headers, max_request_body_bytes,
                     balanced_reservations, clamp_when_short,
                     ceiling_input_price, ceiling_output_price, ceiling_price_version, time_zone,
-                    fail_open_capped, emergency_allowance_percent
+                    fail_open_capped, emergency_allowance_percent, adaptive_routing
              FROM settings WHERE id = 1",
         )
         .fetch_one()
@@ -99,6 +102,7 @@ pub async fn get(tx: &mut Tx) -> Result<Settings, Error> {
             percent: u32::try_from(row.emergency_allowance_percent)
                 .map_err(|error| Error::corrupt("settings.emergency_allowance_percent", error))?,
         },
+        adaptive_routing: row.adaptive_routing,
         time_zone: calendar::find(&row.time_zone)
             .ok_or_else(|| Error::corrupt("settings.time_zone", &row.time_zone))?,
     })
@@ -111,7 +115,7 @@ pub async fn update(tx: &mut Tx, settings: &Settings) -> Result<(), Error> {
          SET enable_governance = $1, required_headers = $2, max_request_body_bytes = $3,
              balanced_reservations = $4, clamp_when_short = $5, ceiling_input_price = $6,
              ceiling_output_price = $7, ceiling_price_version = $8, time_zone = $9,
-             fail_open_capped = $10, emergency_allowance_percent = $11
+             fail_open_capped = $10, emergency_allowance_percent = $11, adaptive_routing = $12
          WHERE id = 1",
     )
     .bind(settings.enable_governance)
@@ -125,6 +129,7 @@ pub async fn update(tx: &mut Tx, settings: &Settings) -> Result<(), Error> {
     .bind(calendar::name(&settings.time_zone))
     .bind(settings.unreachable.when == WhenUnreachable::FailOpenCapped)
     .bind(i64::from(settings.unreachable.percent))
+    .bind(settings.adaptive_routing)
     .execute()
     .await?;
     Ok(())

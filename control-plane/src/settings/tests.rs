@@ -28,7 +28,8 @@ on_every_database! {
             "max_request_body_size_mb": 20, "reservation": "balanced", "when_short": "clamp",
             "when_unreachable": "fail_open_capped", "emergency_allowance_percent": 25,
             "unpriced_model_ceiling": {"input_cost_per_million_tokens": 20,
-                "output_cost_per_million_tokens": 0.5}, "time_zone": "europe/berlin"}}"#;
+                "output_cost_per_million_tokens": 0.5}, "adaptive_routing": false,
+            "time_zone": "europe/berlin"}}"#;
         api.put("/api/config", body).await.ok(200);
         api.put("/api/config", r#"{"client_config": {}}"#).await.ok(200);
         let shown = api.get("/api/config").await;
@@ -41,14 +42,14 @@ on_every_database! {
                    "emergency_allowance_percent": 25, "unpriced_model_ceiling": {
                        "input_cost_per_million_tokens": 20,
                        "output_cost_per_million_tokens": 0.5},
-                   "time_zone": "Europe/Berlin"})
+                   "adaptive_routing": false, "time_zone": "Europe/Berlin"})
         );
         let stored = store::get(&mut api.app.db.begin_read().await.unwrap()).await.unwrap();
         assert_eq!(stored.max_request_body_bytes, 20 * 1024 * 1024);
         let reset = r#"{"client_config": {"enable_governance": null, "required_headers": null,
             "max_request_body_size_mb": null, "reservation": null, "when_short": null,
             "when_unreachable": null, "emergency_allowance_percent": null,
-            "unpriced_model_ceiling": null, "time_zone": null}}"#;
+            "unpriced_model_ceiling": null, "adaptive_routing": null, "time_zone": null}}"#;
         api.put("/api/config", reset).await.ok(200);
         let stored = store::get(&mut api.app.db.begin_read().await.unwrap()).await.unwrap();
         assert_eq!(stored, Settings::initial(true));
@@ -58,6 +59,7 @@ on_every_database! {
         let api = Api::new(db).await;
         for (config, field) in [
             (r#"{"enable_governance": "no"}"#, ".enable_governance"),
+            (r#"{"adaptive_routing": 1}"#, ".adaptive_routing"),
             (r#"{"when_unreachable": "open"}"#, ".when_unreachable"),
             (r#"{"emergency_allowance_percent": 0}"#, ".emergency_allowance_percent"),
             (r#"{"emergency_allowance_percent": 101}"#, ".emergency_allowance_percent"),

@@ -36,6 +36,7 @@ use reeve_policy::required_headers::RequiredHeader;
 use reeve_policy::reservation::Reserving;
 use reeve_policy::retry::RetryOn;
 use reeve_policy::routing_rules::Rule;
+use reeve_policy::shares::Shares;
 use reeve_policy::view::{self, Model, PolicyView, Provider, Settings};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -406,6 +407,7 @@ impl Policy {
                 price_overrides: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
                 routing_rules: Vec::new(),
+                adaptive_routing: true,
             }),
             key: Rc::new(VirtualKey {
                 model_limits: ModelLimitsTable::default(),
@@ -494,5 +496,9 @@ impl PolicyView for Policy {
 
     fn used(&self, _: &Limit, _: i64) -> i64 {
         0
+    }
+
+    fn shares(&self, _: i64) -> Option<Rc<Shares>> {
+        None
     }
 }

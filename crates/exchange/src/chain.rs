@@ -17,6 +17,7 @@ use crate::request::{Plan, Reservation};
 pub const MAX_ATTEMPTS: usize = 4;
 /// The answers of a server that say that it has failed, or is overloaded (529 is Anthropic's, 520 to 524
 /// are those of a proxy in front). What says that the request is not understood (501, 505) is not among them.
+/// What they count as for adaptive shares is in `observed.rs`.
 const SERVER_ERRORS: &str = "500,502,503,504,520,521,522,523,524,529";
 
 /// The attempts, in order. One at least.

@@ -28,6 +28,7 @@ pub mod edit;
 pub mod head;
 pub mod headers;
 mod models;
+pub mod observed;
 pub mod pricing;
 pub mod reply;
 pub mod request;

@@ -44,6 +44,8 @@ pub struct Plan {
     pub provider_config_id: Option<String>,
     /// The provider.
     pub provider: String,
+    /// The key of it that the request carries; `None`: none.
+    pub provider_key_id: Option<String>,
     /// Its Envoy cluster.
     pub cluster: String,
     /// The model, as the provider calls it.
@@ -161,6 +163,7 @@ pub fn judge_body_watched(
             (Some(key), Some(session)) => draw_of_session(&key.id, session),
             _ => draw,
         },
+        now_ms,
     };
     let asked = Asked {
         question,
@@ -250,6 +253,7 @@ impl Judging<'_> {
         }
         let cluster = provider.cluster_for(route.config);
         let cluster = cluster.ok_or_else(|| route::no_key(provider))?.into_owned();
+        let provider_key_id = provider.key_for(route.config).map(str::to_owned);
         let model = self.view.model(&provider.name, route.model);
         let input_bound = input_bound(request, model.as_deref());
         let key = self.key.map(Rc::as_ref);
@@ -301,6 +305,7 @@ impl Judging<'_> {
             endpoint,
             provider_config_id: route.config.map(|config| config.id.clone()),
             provider: provider.name.clone(),
+            provider_key_id,
             cluster,
             model: route.model.to_owned(),
             alias: route.alias.map(str::to_owned),

@@ -6,6 +6,7 @@
 //! * A bare model goes to one of the key's providers that admit it, drawn by weight; the others follow,
 //!   heaviest first. Where no config has a weight, it goes to the first that admits it, in the order in
 //!   which they are configured: a key with one provider needs no weight.
+//! * Where routing is adaptive, a weight is what is left of it while its provider fails (`reeve_policy::shares`).
 //! * Fallbacks that a routing rule or the caller names come instead of those others, each judged like a
 //!   request for it.
 //! * A provider may have aliases for its models. A key is judged by both names, the alias and the provider's
@@ -65,6 +66,8 @@ pub struct Question<'a> {
     pub fallbacks: Option<&'a [String]>,
     /// A uniform random number.
     pub draw: u64,
+    /// Milliseconds since the Unix epoch.
+    pub now_ms: i64,
 }
 
 /// Who may be asked, and who may not.
@@ -227,7 +230,7 @@ fn to_any<'a>(question: Question<'a>, model: &'a str) -> Found<'a> {
         denial: None,
     };
     let candidates = candidates(question, model, &mut found);
-    let weights: Vec<Option<u32>> = candidates.iter().map(weight).collect();
+    let weights = weights(question, &candidates);
     let order = order(&weights, question.draw);
     let places = order.iter().filter_map(|index| candidates.get(*index));
     found.routes = (0..).zip(places.copied()).collect();
@@ -249,8 +252,23 @@ fn to_any<'a>(question: Question<'a>, model: &'a str) -> Found<'a> {
     found
 }
 
-fn weight(route: &Route<'_>) -> Option<u32> {
-    route.config.and_then(|config| config.weight_ppm)
+/// By which the candidates are drawn, and stand in the chain.
+fn weights(question: Question<'_>, candidates: &[Route<'_>]) -> Vec<Option<u32>> {
+    let is_choice = candidates.len() > 1 && question.settings.adaptive_routing;
+    let shares = is_choice.then(|| question.view.shares(question.now_ms));
+    let shares = shares.flatten();
+    let weights = candidates.iter().map(|route| {
+        let config = route.config?;
+        let weight = config.weight_ppm?;
+        Some(shares.as_ref().map_or(weight, |shares| {
+            let provider = route.provider;
+            // Who is bound to keys does not see what the others do.
+            let bound = config.key_ids.as_ref();
+            let key_id = bound.and_then(|_| provider.key_for(Some(config)));
+            shares.weight(&provider.name, key_id, weight)
+        }))
+    });
+    weights.collect()
 }
 
 /// The providers that admit a bare model, in the order in which they are configured.

@@ -11,6 +11,7 @@ use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::reservation::Reserving;
 use reeve_policy::retry::RetryOn;
+use reeve_policy::shares::Shares;
 use reeve_policy::view::{Model, PolicyView, Provider, Settings, WireFormat};
 use reeve_policy::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
@@ -35,6 +36,7 @@ pub(crate) struct Policy {
     /// By the limit's id.
     pub(crate) used: HashMap<String, i64>,
     pub(crate) refuses_to_tell_usage: bool,
+    pub(crate) shares: Option<Shares>,
 }
 
 impl Policy {
@@ -95,6 +97,7 @@ impl Policy {
                 price_overrides: Vec::new(),
                 model_limits: ModelLimitsTable::default(),
                 routing_rules: Vec::new(),
+                adaptive_routing: true,
             }),
             key: Some(VirtualKey {
                 id: "key-1".into(),
@@ -158,6 +161,9 @@ impl PolicyView for Policy {
     fn used(&self, limit: &Limit, _: i64) -> i64 {
         assert!(!self.refuses_to_tell_usage, "{limit:?}");
         self.used.get(&limit.id).copied().unwrap_or_default()
+    }
+    fn shares(&self, _: i64) -> Option<Rc<Shares>> {
+        self.shares.clone().map(Rc::new)
     }
 }
 

@@ -35,6 +35,7 @@ pub mod reservation;
 pub mod retry;
 pub mod routing;
 pub mod routing_rules;
+pub mod shares;
 pub mod units;
 pub mod view;
 pub mod virtual_key;

@@ -12,6 +12,7 @@ use crate::required_headers::RequiredHeader;
 use crate::reservation::Reserving;
 use crate::retry::RetryOn;
 use crate::routing_rules::Rule;
+use crate::shares::Shares;
 use crate::virtual_key::{KeyDigest, Owner, ProviderConfig, VirtualKey};
 
 /// The policy in force, as far as one decision asks for it. The filter answers from shared data and
@@ -32,6 +33,8 @@ pub trait PolicyView {
     /// How much of a limit counts as used in the window of `now_ms`, as far as it is known here. Only
     /// routing rules that look at limits ask, and it decides nothing but where a request goes.
     fn used(&self, limit: &Limit, now_ms: i64) -> i64;
+    /// By how much shares are lowered. `None`: nobody's is. Asked only where there is something to draw.
+    fn shares(&self, now_ms: i64) -> Option<Rc<Shares>>;
 }
 
 /// Settings of the whole.
@@ -55,6 +58,8 @@ pub struct Settings {
     pub model_limits: ModelLimitsTable,
     /// Routing rules of everyone, in order.
     pub routing_rules: Vec<Rule>,
+    /// Providers are drawn by their shares as they are lowered, not as they are configured.
+    pub adaptive_routing: bool,
 }
 
 impl Settings {
@@ -87,11 +92,20 @@ impl Provider {
     /// The cluster for requests under this config: of the keys that it is bound to, with the heaviest that
     /// is active. `None`: none of them is.
     pub fn cluster_for(&self, config: Option<&ProviderConfig>) -> Option<Cow<'_, str>> {
-        let Some(bound) = config.and_then(|config| config.key_ids.as_ref()) else {
+        if config.is_none_or(|config| config.key_ids.is_none()) {
             return Some(Cow::Borrowed(&self.cluster));
-        };
-        let id = self.key_ids.iter().find(|id| bound.contains(id))?;
+        }
+        let id = self.key_for(config)?;
         Some(Cow::Owned(format!("{}__{id}", self.cluster)))
+    }
+
+    /// The key that requests under this config carry. `None`: they carry none.
+    pub fn key_for(&self, config: Option<&ProviderConfig>) -> Option<&str> {
+        let bound = config.and_then(|config| config.key_ids.as_ref());
+        let mut usable = self.key_ids.iter();
+        usable
+            .find(|id| bound.is_none_or(|bound| bound.contains(id)))
+            .map(String::as_str)
     }
 
     /// What it calls a model that callers call so.

@@ -68,7 +68,7 @@ pub struct RenewResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FilterMessage {
-    #[prost(oneof = "filter_message::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "filter_message::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<filter_message::Kind>,
 }
 /// Nested message and enum types in `FilterMessage`.
@@ -83,6 +83,8 @@ pub mod filter_message {
         Heartbeat(super::Heartbeat),
         #[prost(message, tag = "4")]
         PolicyApplied(super::PolicyApplied),
+        #[prost(message, tag = "5")]
+        Observed(super::Observed),
     }
 }
 /// First message of every stream.
@@ -111,6 +113,40 @@ pub struct PolicyApplied {
     pub epoch: u64,
     #[prost(uint64, tag = "2")]
     pub version: u64,
+}
+/// What came of this process's attempts, in all, since it began: totals that only grow, so one that is lost or
+/// comes twice does no harm. The first of a stream, sent at once, is what the next ones are compared with. After
+/// that it is sent when it has changed, at most twice a second.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Observed {
+    #[prost(message, repeated, tag = "1")]
+    pub targets: ::prost::alloc::vec::Vec<ObservedTarget>,
+}
+/// What came of attempts at one provider with one of its keys. What each count is of is written at
+/// reeve_policy::shares::Counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ObservedTarget {
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Empty: a provider without keys.
+    #[prost(string, tag = "2")]
+    pub key_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub attempts: u64,
+    #[prost(uint64, tag = "4")]
+    pub failed: u64,
+    #[prost(uint64, tag = "5")]
+    pub unanswered: u64,
+    #[prost(uint64, tag = "6")]
+    pub broken_off: u64,
+    #[prost(uint64, tag = "7")]
+    pub key_refused: u64,
+    #[prost(uint64, tag = "8")]
+    pub rate_limited: u64,
+    #[prost(uint64, tag = "9")]
+    pub timed: u64,
+    #[prost(uint64, tag = "10")]
+    pub first_byte_ms: u64,
 }
 /// Usage in order of sequence number; the numbers of one boot have no gaps and no repeats.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -320,10 +356,10 @@ pub struct PolicyUpdate {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyEntry {
     /// `settings`, `key/<sha256 hex of the virtual key>`, `owner/<team|customer>/<id>`,
-    /// `model/<provider>/<model>`, `models/<provider>`.
+    /// `model/<provider>/<model>`, `models/<provider>`, `shares`.
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,
-    /// An encoded Settings, VirtualKey, Owner, Model or ModelNames.
+    /// An encoded Settings, VirtualKey, Owner, Model, ModelNames or ProviderShares.
     #[prost(bytes = "vec", tag = "2")]
     pub value: ::prost::alloc::vec::Vec<u8>,
 }
@@ -382,6 +418,27 @@ pub struct Settings {
     /// Those of everyone, in order.
     #[prost(message, repeated, tag = "40")]
     pub routing_rules: ::prost::alloc::vec::Vec<RoutingRule>,
+    /// Draw providers by their shares as ProviderShares lowers them, not as they are configured.
+    #[prost(bool, tag = "50")]
+    pub adaptive_routing: bool,
+}
+/// By how much shares are lowered at the moment. What is not in it has its whole share; without such an entry
+/// everybody has.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProviderShares {
+    #[prost(message, repeated, tag = "1")]
+    pub shares: ::prost::alloc::vec::Vec<ProviderShare>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderShare {
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// Empty: the provider, with whatever key.
+    #[prost(string, tag = "2")]
+    pub key_id: ::prost::alloc::string::String,
+    /// Parts per million of the configured share; at least 1, less than a million.
+    #[prost(uint32, tag = "3")]
+    pub factor_ppm: u32,
 }
 /// Limits of a model, of a provider, or of a model at a provider.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,5 +1,6 @@
 //! Stories of whole exchanges.
 
+mod adaptive;
 mod boundary;
 mod chains;
 mod judging;
