@@ -422,6 +422,12 @@ fn left_out_view(left_out: &LeftOut) -> LeftOutView {
             "no_weight",
             "its provider config has no weight: it is asked only by its name".into(),
         ),
+        Reason::Unlisted => (
+            "not_listed",
+            "its own API is another, its config admits every name, and neither the catalogue nor an \
+             alias knows this one as its model: it is asked only by its name"
+                .into(),
+        ),
         Reason::Twice => ("named_twice", "it is asked before".into()),
         Reason::TooMany => (
             "too_many_attempts",

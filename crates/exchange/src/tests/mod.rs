@@ -2,6 +2,7 @@
 
 mod boundary;
 mod chains;
+mod dialects;
 mod judging;
 mod leaving_out;
 mod metering;
