@@ -153,6 +153,8 @@ struct AttemptView {
     /// What the model is called where it is asked for by an alias; else null.
     alias: Option<String>,
     provider_config_id: Option<String>,
+    /// Below the provider's base URL.
+    upstream_path: String,
     /// Its place among all that were thought of: 0 is the first choice.
     fallback_index: u32,
     /// The most that it can cost, US dollars.
@@ -165,8 +167,8 @@ struct AttemptView {
 struct LeftOutView {
     provider: String,
     model: String,
-    /// The type of the denial of a request for it alone, or `no_weight`, `named_twice` or
-    /// `too_many_attempts`.
+    /// The type of the denial of a request for it alone, or `no_weight`, `not_listed`, `named_twice`
+    /// or `too_many_attempts`.
     r#type: &'static str,
     reason: String,
 }
@@ -408,6 +410,7 @@ fn attempt_view(attempt: &Attempt) -> AttemptView {
         model: attempt.model.clone(),
         alias: attempt.alias.clone(),
         provider_config_id: attempt.provider_config_id.clone(),
+        upstream_path: attempt.upstream_path.clone(),
         fallback_index: attempt.fallback_index,
         most_cost: Number::from_display(Nanos::new(attempt.cost_bound_nanos)),
     }
