@@ -289,8 +289,7 @@ impl Endpoint {
     const fn place_at(self, format: WireFormat) -> Option<(&'static str, Option<&'static str>)> {
         use WireFormat::{Anthropic, Bedrock, Cohere, Gemini, OpenAi};
         Some(match (self, format) {
-            (Self::ChatCompletions, OpenAi) => ("/chat/completions", None),
-            (Self::ChatCompletions, Anthropic) => ("/chat/completions", None),
+            (Self::ChatCompletions, OpenAi | Anthropic) => ("/chat/completions", None),
             (Self::ChatCompletions, Gemini) => ("/openai/chat/completions", None),
             (Self::ChatCompletions, Cohere) => ("/compatibility/v1/chat/completions", None),
             (Self::Completions, OpenAi) => ("/completions", None),
