@@ -33,7 +33,7 @@ impl ToolCall {
         };
         let tools = fields.get("tools").and_then(Value::as_array);
         let names = tools.into_iter().flatten();
-        let mut names = names.filter_map(|tool| tool["function"]["name"].as_str());
+        let mut names = names.filter_map(|tool| tool.get("function")?.get("name")?.as_str());
         let found = match named {
             Some(named) => names.find(|name| *name == named),
             None => names.next(),
