@@ -220,6 +220,9 @@ ANTHROPIC: Rows = {
     ("POST", "/messages/count_tokens"): COUNT_MESSAGE_TOKENS,
     **refused(BATCHES, "/messages/batches/…"),
 }
+ANTHROPIC_AS_OPENAI: Rows = {
+    ("POST", "/chat/completions"): Api("chat", "claude-sonnet-5", both(SAID)),
+}
 ANTHROPIC_ALONE: Rows = {**MODELS, **refused(FILES, "/files/…")}
 GEMINI: Rows = {
     ("POST", "/models/{model}:generateContent"): GENERATE,
@@ -270,6 +273,10 @@ COHERE_ALONE: Rows = {
     **refused(STORED, "/connectors/…", "/finetuning/…"),
 }
 
+COHERE_AS_OPENAI: Rows = {
+    ("POST", "/chat/completions"): Api("chat", COHERE_CHAT.model, both(SAID)),
+}
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -312,6 +319,7 @@ MOUNTS = (
     Mount("/openai", "openai", "azure", True, AZURE),
     Mount("/openai/openai", "openai", "azure", True, AZURE),
     Mount("/anthropic/v1", "anthropic", "anthropic", True, {**ANTHROPIC, **ANTHROPIC_ALONE}),
+    Mount("/anthropic/v1", "openai", "anthropic", True, ANTHROPIC_AS_OPENAI),
     Mount("/genai/v1beta", "gemini", "gemini", True, {**GEMINI, **GEMINI_ALONE}),
     Mount("/genai/v1", "gemini", "gemini", True, {**GEMINI, **GEMINI_ALONE}),
     Mount("/genai/v1beta/openai", "openai", "gemini", True, GEMINI_AS_OPENAI),
@@ -319,6 +327,7 @@ MOUNTS = (
     Mount("/bedrock", "bedrock", "bedrock", True, BEDROCK),
     Mount("/cohere", "cohere", "cohere", True, COHERE),
     Mount("/cohere/v1", "cohere", "cohere", True, COHERE_ALONE),
+    Mount("/cohere/compatibility/v1", "openai", "cohere", True, COHERE_AS_OPENAI),
     *every_family("/langchain"),
     Mount("/langchain", "openai", "openai", False, OPENAI),
     *every_family("/litellm"),

@@ -9,7 +9,7 @@ import pytest
 
 import raw
 from demo import answer_text
-from llm import MESSAGES, chat_body, denial
+from llm import CHAT, MESSAGES, chat_body, denial
 from stack import Stack
 
 SONNET = "claude-sonnet-5"
@@ -85,12 +85,19 @@ def test_the_blacklist_wins(stack: Stack) -> None:
     assert denial(caller.chat("openai/gpt-4o-mini")) == (403, "model_blocked")
 
 
-def test_an_api_of_one_vendor_does_not_reach_a_provider_of_another(stack: Stack) -> None:
+def test_an_api_that_a_provider_lacks_is_refused_and_the_refusal_says_what_to_call(stack: Stack) -> None:
     caller = stack.caller(stack.key(allow_all_providers=True).value)
-    response = caller.chat(f"anthropic/{SONNET}")
-    assert denial(response) == (400, "invalid_request")
-    assert response.json()["error"]["param"] == "model"
-    assert stack.demo.requests() == 0
+    for path, body, instead in (
+        ("/v1/responses", {"model": f"anthropic/{SONNET}", "input": "Hi"}, "/v1/chat/completions"),
+        ("/v1/embeddings", {"model": "cohere/embed-v4.0", "input": "Hi"}, "/v2/embed"),
+        (CHAT, chat_body("bedrock/amazon.nova-lite-v1:0"), "/model/{model}/converse"),
+    ):
+        response = caller.post(path, body)
+        assert denial(response) == (400, "invalid_request"), path
+        error = response.json()["error"]
+        assert error["param"] == "model"
+        assert f"call `POST {instead}`" in error["message"], error
+    assert stack.demo.nothing_arrived()
 
 
 def test_a_name_that_is_no_providers_is_part_of_the_model(stack: Stack) -> None:

@@ -281,7 +281,7 @@ UNKNOWN = (
     "/prompts /knowledgebases /v1/generate /v1/summarize /v1/classify /v1/tokenize "
     "/v2/tokenize /v2/batches /v2/datasets /openai/deployments/gpt-4o/responses "
     "/openai/deployments /openai/threads/x/runs/../runs /openai/v2/chat/completions "
-    "/anthropic/messages /anthropic/v1/complete /anthropic/v1/chat/completions "
+    "/anthropic/messages /anthropic/v1/complete /anthropic/v1/chat "
     "/genai/models/gemini-2.5-flash:generateContent /genai/v1/openai/chat/completions "
     "/bedrock/v1/chat/completions /cohere/chat /cohere/v1/chat /cohere/v1/generate /langchain "
     "/litellm/key/generate /litellm/v2/messages /key/generate /key/info /user/new /spend/logs "

@@ -83,17 +83,19 @@ fn served(
         ..
     } = &app.config;
     let private = providers::private(*dev, provider.allow_private_network, private_networks);
-    let (header, prefix) = provider.base_provider_type.credential_header();
+    let kind = provider.base_provider_type;
+    let (header, prefix) = kind.credential_header();
     reeve_xds::Provider {
         name: provider.name.clone(),
         key_id,
-        wire_format: wire_format_name(provider.base_provider_type.wire_format()),
+        wire_format: wire_format_name(kind.wire_format()),
         origin: provider.base_url.origin().clone(),
         egress: private.egress(&provider.base_url),
         base_path: provider.base_url.path().to_owned(),
         credential: key.map(|key| Credential {
             header,
             prefix,
+            openai_side: kind.openai_side(),
             key,
         }),
     }

@@ -5,7 +5,7 @@ pub mod routes;
 #[cfg(test)]
 mod tests;
 
-use reeve_llm::{BodyKind, Entry, ModelPlace, Output};
+use reeve_llm::{BodyKind, Entry, ModelPlace, Output, WireFormat};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,6 +22,9 @@ pub struct Coverage {
     provider: Option<&'static str>,
     /// The API. Null: it is refused.
     api: Option<&'static str>,
+    /// Of which formats a provider has the API: its own, or OpenAI's beside its own. Empty: the gateway
+    /// itself answers, or the API is refused.
+    formats: Vec<&'static str>,
     /// Where the request names its model: `body`, `multipart`, `path` or `none`.
     model: &'static str,
     /// A virtual key is asked for, unless governance is off.
@@ -50,6 +53,11 @@ impl From<Entry> for Coverage {
             dialect: entry.dialect.as_str(),
             provider: entry.provider,
             api: served.map(reeve_llm::Endpoint::name),
+            formats: WireFormat::ALL
+                .into_iter()
+                .filter(|format| served.is_some_and(|api| api.is_served_by(*format)))
+                .map(WireFormat::as_str)
+                .collect(),
             model: match entry.model {
                 ModelPlace::Body => "body",
                 ModelPlace::Multipart => "multipart",

@@ -18,9 +18,14 @@ on_every_database! {
             line("POST", "/genai/v1beta/models/{model}:streamGenerateContent"),
             json!({"method": "POST", "path": "/genai/v1beta/models/{model}:streamGenerateContent",
                    "dialect": "gemini", "provider": "gemini", "api": "stream_generate_content",
+                   "formats": ["gemini"],
                    "model": "path", "authenticated": true, "model_filtered": true,
                    "metered": true, "streamed": true, "refused": null})
         );
+        let all_but_bedrock = json!(["openai", "anthropic", "gemini", "cohere"]);
+        assert_eq!(line("POST", "/v1/chat/completions")["formats"], all_but_bedrock);
+        assert_eq!(line("POST", "/v1/responses")["formats"], json!(["openai"]));
+        assert_eq!(line("GET", "/v1/models")["formats"], json!([]));
         assert_eq!(line("POST", "/v1/audio/transcriptions")["model"], "multipart");
         assert_eq!(line("POST", "/v1/moderations")["metered"], false);
         assert_eq!(line("GET", "/v1/models")["metered"], false);

@@ -4,11 +4,12 @@
 //!
 //! * OpenAI: chat completions, completions, responses, embeddings, images, speech, transcriptions and
 //!   translations, moderations, models;
-//! * Anthropic: messages, counting tokens;
+//! * Anthropic: messages, counting tokens, and OpenAI's chat completions at OpenAI's own path;
 //! * Gemini: generating content, counting tokens, embedding, models, and OpenAI's chat completions,
 //!   embeddings, images and models under `/v1beta/openai`;
 //! * Bedrock: converse and invoke (Anthropic's messages, Titan's text and embeddings);
-//! * Cohere: chat, embed, rerank (the latter in the form of Jina and others too);
+//! * Cohere: chat, embed, rerank (the latter in the form of Jina and others too), and OpenAI's chat
+//!   completions under `/compatibility/v1`;
 //!
 //! streaming and not, so that the vendors' own SDKs work with it. Nothing in it is intelligent and
 //! nothing in it is random: the same request gets the same text, and the usage it reports is counted
@@ -73,8 +74,13 @@
 //!   that is not UTF-8 is there as base64 too.
 //! * `POST /_demo/reset`: forget both.
 //!
-//! Absent on purpose: tool calls (tools are accepted, counted as prompt and never called), images in
-//! the answer of a conversation, sampling parameters (accepted, without effect).
+//! # Tools
+//!
+//! Tools are counted as prompt. In OpenAI's chat completions one is called when `tool_choice` names it or
+//! says `required`; the answer's text is its argument `text`. Elsewhere none is called.
+//!
+//! Absent on purpose: images in the answer of a conversation, sampling parameters (accepted, without
+//! effect).
 
 mod anthropic;
 mod bedrock;

@@ -49,7 +49,7 @@ pub(super) fn router(demo: Demo) -> Router {
         .route("/v1/moderations", openai(openai::moderations::answer))
         .route("/v1/rerank", openai(cohere::rerank::answer_v1))
         .route("/v1/models", models(Dialect::OpenAi, openai::models))
-        // Anthropic
+        // Anthropic, which serves OpenAI's chat completions at OpenAI's own path
         .route("/v1/messages", anthropic(anthropic::answer))
         .route(
             "/v1/messages/count_tokens",
@@ -79,11 +79,12 @@ pub(super) fn router(demo: Demo) -> Router {
             "/model/{model}/invoke-with-response-stream",
             bedrock(bedrock::invoke::stream),
         )
-        // Cohere
+        // Cohere, and what it serves in OpenAI's format
         .route("/v2/chat", cohere(cohere::chat::answer))
         .route("/v1/embed", cohere(cohere::embed::answer_v1))
         .route("/v2/embed", cohere(cohere::embed::answer_v2))
         .route("/v2/rerank", cohere(cohere::rerank::answer_v2))
+        .route("/compatibility/v1/chat/completions", chat())
         // What was served
         .route("/_demo/stats", get(stats))
         .route("/_demo/last", get(last))
@@ -101,7 +102,7 @@ async fn models(
 ) -> Response {
     let listed = async {
         let (parts, _) = receive(&demo, request).await?;
-        require_credential(&parts.headers)?;
+        require_credential(&parts.headers, dialect)?;
         Ok(Json(list(demo.now())).into_response())
     };
     listed

@@ -42,6 +42,7 @@ pub(super) async fn call(
         let steering = Steering::read(&parts.headers, &demo.name)?;
         encoding = steering.encoding;
         let in_path = in_path(path)?;
+        require_credential(&parts.headers, dialect)?;
         serve(&demo, answer, &parts, &body, &in_path, steering).await
     };
     let answered = answered.await;
@@ -71,7 +72,6 @@ async fn serve(
     in_path: &str,
     steering: Steering,
 ) -> Result<Response, Refusal> {
-    require_credential(&parts.headers)?;
     match steering.fault {
         None | Some(Fault::Cut(_)) => {}
         Some(fault) => {
@@ -115,9 +115,14 @@ pub(super) async fn receive(demo: &Demo, request: Request) -> Result<(Parts, Byt
     Ok((parts, body))
 }
 
-/// Any credential will do, but there must be one: a gateway that forgot it must be found out.
-pub(super) fn require_credential(headers: &HeaderMap) -> Result<(), Refusal> {
-    let given = CREDENTIALS.iter().any(|name| {
+/// Any credential will do, but there must be one: a gateway that forgot it must be found out. OpenAI's
+/// format wants it where OpenAI or Azure do, and so do the vendors that serve that format beside their own.
+pub(super) fn require_credential(headers: &HeaderMap, dialect: Dialect) -> Result<(), Refusal> {
+    let names: &[&str] = match dialect {
+        Dialect::OpenAi => &["authorization", "api-key"],
+        _ => &CREDENTIALS,
+    };
+    let given = names.iter().any(|name| {
         let value = headers.get(*name).map_or(&b""[..], HeaderValue::as_bytes);
         let key = value.strip_prefix(b"Bearer").unwrap_or(value);
         !key.trim_ascii().is_empty()
@@ -127,7 +132,7 @@ pub(super) fn require_credential(headers: &HeaderMap) -> Result<(), Refusal> {
     }
     let message = format!(
         "no credential: send any key in one of the headers {}",
-        CREDENTIALS.join(", ")
+        names.join(", ")
     );
     Err(Refusal::new(StatusCode::UNAUTHORIZED, message))
 }

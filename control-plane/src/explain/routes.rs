@@ -154,6 +154,8 @@ struct AttemptView {
     /// What the model is called where it is asked for by an alias; else null.
     alias: Option<String>,
     provider_config_id: Option<String>,
+    /// Below the provider's base URL.
+    upstream_path: String,
     /// Its place among all that were thought of: 0 is the first choice.
     fallback_index: u32,
     /// What is left of its configured weight while it fails, refuses or is slow; 1: all of it.
@@ -169,8 +171,8 @@ struct AttemptView {
 struct LeftOutView {
     provider: String,
     model: String,
-    /// The type of the denial of a request for it alone, or `no_weight`, `named_twice` or
-    /// `too_many_attempts`.
+    /// The type of the denial of a request for it alone, or `no_weight`, `not_listed`, `named_twice`
+    /// or `too_many_attempts`.
     r#type: &'static str,
     reason: String,
 }
@@ -412,6 +414,7 @@ fn attempt_view(attempt: &Attempt) -> AttemptView {
         model: attempt.model.clone(),
         alias: attempt.alias.clone(),
         provider_config_id: attempt.provider_config_id.clone(),
+        upstream_path: attempt.upstream_path.clone(),
         fallback_index: attempt.fallback_index,
         share_factor: weight::number(attempt.share_ppm),
         most_cost: Number::from_display(Nanos::new(attempt.cost_bound_nanos)),
@@ -426,6 +429,12 @@ fn left_out_view(left_out: &LeftOut) -> LeftOutView {
         Reason::NoWeight => (
             "no_weight",
             "its provider config has no weight: it is asked only by its name".into(),
+        ),
+        Reason::Unlisted => (
+            "not_listed",
+            "its own API is another, its config admits every name, and neither the catalogue nor an \
+             alias knows this one as its model: it is asked only by its name"
+                .into(),
         ),
         Reason::Twice => ("named_twice", "it is asked before".into()),
         Reason::TooMany => (

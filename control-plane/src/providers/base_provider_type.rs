@@ -1,6 +1,8 @@
 //! The kinds of providers: whose API one speaks, and where it wants its key.
 
+use reeve_exchange::route::format_of;
 use reeve_policy::view::WireFormat;
+use reeve_xds::Credential;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,9 +14,9 @@ pub enum BaseProviderType {
     OpenAi,
     /// OpenAI's API on Azure; `api-key`.
     Azure,
-    /// Anthropic's API; `x-api-key`.
+    /// Anthropic's API; `x-api-key`, and `authorization: Bearer` on its OpenAI-compatible side.
     Anthropic,
-    /// Google's Gemini API; `x-goog-api-key`.
+    /// Google's Gemini API; `x-goog-api-key`, and `authorization: Bearer` on its OpenAI-compatible side.
     Gemini,
     /// Amazon Bedrock; its API keys go into `authorization: Bearer`.
     Bedrock,
@@ -70,6 +72,14 @@ impl BaseProviderType {
             Self::Gemini => ("x-goog-api-key", ""),
         }
     }
+
+    /// What paths begin with where it serves OpenAI's API and wants its key as OpenAI does, and not in
+    /// [`Self::credential_header`]. `None`: there is no such place.
+    pub fn openai_side(self) -> Option<&'static str> {
+        format_of(self.wire_format())
+            .openai_side()
+            .filter(|_| self.credential_header() != Credential::ON_OPENAI_SIDE)
+    }
 }
 
 #[cfg(test)]
@@ -83,5 +93,21 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         assert_eq!(BaseProviderType::parse("OpenAI"), None);
+    }
+
+    #[test]
+    fn only_where_the_header_is_another_one_an_openai_side_matters_to_the_key() {
+        let sides = BaseProviderType::ALL.map(|kind| (kind.as_str(), kind.openai_side()));
+        let sides: Vec<_> = sides
+            .into_iter()
+            .filter(|(_, side)| side.is_some())
+            .collect();
+        assert_eq!(
+            sides,
+            [
+                ("anthropic", Some("/chat/completions")),
+                ("gemini", Some("/openai/"))
+            ]
+        );
     }
 }

@@ -63,6 +63,8 @@ pub enum Reason {
     Denied(Denial),
     /// Its config has no weight: it is asked only by its name.
     NoWeight,
+    /// This is not the API that its vendor is known for, and nothing says that the model is one of its own.
+    Unlisted,
     /// It is asked earlier.
     Twice,
     /// There are enough without it.

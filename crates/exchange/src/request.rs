@@ -246,7 +246,8 @@ impl Judging<'_> {
         let provider = route.provider;
         let format = format_of(provider.wire_format);
         let upstream_path = endpoint.upstream_path(format, route.model);
-        let mut upstream_path = upstream_path.ok_or_else(|| route::not_served(provider))?;
+        let mut upstream_path =
+            upstream_path.ok_or_else(|| route::not_served(provider, endpoint))?;
         if !self.admission.query.is_empty() {
             upstream_path.push('?');
             upstream_path.push_str(&self.admission.query);

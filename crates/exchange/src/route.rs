@@ -7,12 +7,15 @@
 //!   heaviest first. Where no config has a weight, it goes to the first that admits it, in the order in
 //!   which they are configured: a key with one provider needs no weight.
 //! * Where routing is adaptive, a weight is what is left of it while its provider fails (`reeve_policy::shares`).
+//! * An API that is not a provider's own it may serve all the same ([`WireFormat::openai_side`]). A bare
+//!   model goes there only if the catalogue, an alias or the key's list knows it as that provider's: `["*"]`
+//!   alone does not send every vendor's models to every other vendor.
 //! * Fallbacks that a routing rule or the caller names come instead of those others, each judged like a
 //!   request for it.
 //! * A provider may have aliases for its models. A key is judged by both names, the alias and the provider's
 //!   own; prices, limits of models and the request go by the provider's own.
 
-use reeve_llm::{Endpoint, WireFormat, split_model};
+use reeve_llm::{Endpoint, WireFormat, place_of, split_model};
 use reeve_policy::access;
 use reeve_policy::routing::order;
 use reeve_policy::routing_rules::{Decision, Place};
@@ -210,7 +213,7 @@ fn usable<'a>(
     model: &'a str,
 ) -> Result<Route<'a>, Denial> {
     if !speaks(provider, question.endpoint) {
-        return Err(not_served(provider));
+        return Err(not_served(provider, question.endpoint));
     }
     if !admits(question.view, provider, config, model) {
         return Err(Denial::ModelBlocked {
@@ -275,10 +278,20 @@ fn weights(question: Question<'_>, candidates: &[Route<'_>]) -> Vec<Option<u32>>
 fn candidates<'a>(question: Question<'a>, model: &'a str, found: &mut Found<'a>) -> Vec<Route<'a>> {
     let settings = question.settings;
     let mut candidates = Vec::new();
+    // Without a config of its own a provider is asked for its aliases and for what the catalogue lists.
+    let is_listed = |provider: &Provider| {
+        provider.aliases.contains_key(model) || question.view.model(&provider.name, model).is_some()
+    };
+    let is_known = |provider: &Provider, config: Option<&ProviderConfig>| {
+        format_of(provider.wire_format) == question.endpoint.home()
+            || config.is_none_or(|config| !config.allowed_models.is_any())
+            || is_listed(provider)
+    };
     let mut consider = |provider: &'a Provider, config: Option<&'a ProviderConfig>| match usable(
         question, provider, config, model,
     ) {
-        Ok(route) => candidates.push(route),
+        Ok(route) if is_known(provider, config) => candidates.push(route),
+        Ok(_) => found.leave_out(&provider.name, model, Reason::Unlisted),
         Err(denial) => found.leave_out(&provider.name, model, Reason::Denied(denial)),
     };
     if let Some(key) = question.key {
@@ -288,13 +301,9 @@ fn candidates<'a>(question: Question<'a>, model: &'a str, found: &mut Found<'a>)
             }
         }
     }
-    // Without a config of its own a provider is asked for its aliases and for what the catalogue lists.
     let is_open = |name: &str| match question.key {
         None => true,
         Some(key) => key.allow_all_providers && key.provider_config(name).is_none(),
-    };
-    let is_listed = |provider: &Provider| {
-        provider.aliases.contains_key(model) || question.view.model(&provider.name, model).is_some()
     };
     for provider in &settings.providers {
         if is_open(&provider.name) && is_listed(provider) {
@@ -311,13 +320,18 @@ pub(crate) fn no_key(provider: &Provider) -> Denial {
     }
 }
 
-/// The refusal of an API that the provider does not have.
-pub(crate) fn not_served(provider: &Provider) -> Denial {
+/// The refusal of an API that the provider does not have. It says what to call instead.
+pub(crate) fn not_served(provider: &Provider, endpoint: Endpoint) -> Denial {
+    let instead = endpoint.instead_at(format_of(provider.wire_format));
+    let instead = match instead.and_then(place_of) {
+        Some(place) => format!("call `{place}` for its models, or "),
+        None => String::new(),
+    };
     Denial::InvalidRequest {
         message: format!(
-            "provider `{}` does not serve this API: use the API of its own vendor, or a model of \
-             another provider",
-            provider.name
+            "provider `{}` does not serve `{}`: {instead}name a model of another provider",
+            provider.name,
+            endpoint.name()
         ),
         param: Some("model"),
     }
@@ -328,7 +342,7 @@ fn speaks(provider: &Provider, endpoint: Endpoint) -> bool {
 }
 
 /// The wire format of a provider, in the words of those who read and write it.
-pub(crate) const fn format_of(format: view::WireFormat) -> WireFormat {
+pub const fn format_of(format: view::WireFormat) -> WireFormat {
     match format {
         view::WireFormat::OpenAi => WireFormat::OpenAi,
         view::WireFormat::Anthropic => WireFormat::Anthropic,

@@ -242,11 +242,39 @@ impl Endpoint {
         self.place_at(format).is_some()
     }
 
+    /// What to call at a provider of `format` that does not have this API and has another for the same
+    /// purpose. `None`: it has none.
+    pub fn instead_at(self, format: WireFormat) -> Option<Self> {
+        // Of several that are alike the last would be chosen.
+        let serving = Self::ALL
+            .into_iter()
+            .rev()
+            .filter(|other| other.purpose() == self.purpose() && other.is_served_by(format));
+        // What the caller's SDK has too, or else what the provider is known for.
+        serving.max_by_key(|other| {
+            (
+                other.home() == self.home(),
+                other.home() == format,
+                other.always_streams() == self.always_streams(),
+                other.operation() == self.operation(),
+            )
+        })
+    }
+
+    /// APIs of the same purpose can stand in for each other; all that talk do.
+    const fn purpose(self) -> &'static str {
+        match self.facts().operation.as_bytes() {
+            b"text_completion" | b"generate_content" => "chat",
+            _ => self.facts().operation,
+        }
+    }
+
     /// Where this API is below the base URL of a provider that speaks `format`. `None`: such a
     /// provider does not have it.
     ///
-    /// Gemini has an OpenAI-compatible side below `/openai`. What a `model` in a path may hold
-    /// ([`crate::is_model_name`]) needs no encoding there, except for `/`, which ends the segment.
+    /// OpenAI's APIs are at the vendors' OpenAI-compatible sides ([`WireFormat::openai_side`]). What a
+    /// `model` in a path may hold ([`crate::is_model_name`]) needs no encoding there, except for `/`, which
+    /// ends the segment.
     pub fn upstream_path(self, format: WireFormat, model: &str) -> Option<String> {
         let (before, after) = self.place_at(format)?;
         let mut path = String::from(before);
@@ -261,8 +289,9 @@ impl Endpoint {
     const fn place_at(self, format: WireFormat) -> Option<(&'static str, Option<&'static str>)> {
         use WireFormat::{Anthropic, Bedrock, Cohere, Gemini, OpenAi};
         Some(match (self, format) {
-            (Self::ChatCompletions, OpenAi) => ("/chat/completions", None),
+            (Self::ChatCompletions, OpenAi | Anthropic) => ("/chat/completions", None),
             (Self::ChatCompletions, Gemini) => ("/openai/chat/completions", None),
+            (Self::ChatCompletions, Cohere) => ("/compatibility/v1/chat/completions", None),
             (Self::Completions, OpenAi) => ("/completions", None),
             (Self::Responses, OpenAi) => ("/responses", None),
             (Self::Embeddings, OpenAi) => ("/embeddings", None),

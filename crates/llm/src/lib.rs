@@ -35,6 +35,7 @@ mod model_list;
 mod model_name;
 pub mod multipart;
 mod path;
+mod path_entries;
 mod path_table;
 mod query;
 mod request;
@@ -52,7 +53,8 @@ pub use meter::{MAX_BODY_BYTES, Metered, ResponseHead, ResponseMeter, wants_coun
 pub use model_list::{ListedModel, render_model, render_models};
 pub use model_name::{is_model_name, split_model};
 pub use path::{Found, Match, PathError, find, split_query};
-pub use path_table::{Entry, ModelPlace, Unserved, entries};
+pub use path_entries::{Entry, ModelPlace, entries, place_of};
+pub use path_table::Unserved;
 pub use query::{QueryError, judge_query};
 pub use request::{Body, MAX_CHOICES, Request, RequestError, Rewritten, cap_output};
 pub use sanitise::sanitise;

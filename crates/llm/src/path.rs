@@ -94,6 +94,7 @@ fn dialect_of_unknown(path: &[u8]) -> WireFormat {
         ("/model/", WireFormat::Bedrock),
         ("/bedrock/", WireFormat::Bedrock),
         ("/v2/", WireFormat::Cohere),
+        ("/cohere/compatibility/", WireFormat::OpenAi),
         ("/cohere/", WireFormat::Cohere),
     ];
     let hint = hints

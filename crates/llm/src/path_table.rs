@@ -6,7 +6,6 @@
 //! else than what was judged. What is not in the table is refused, and so is what the table knows
 //! and marks as [`Unserved`].
 
-use crate::endpoint::BodyKind;
 use crate::{Endpoint, WireFormat};
 
 /// An API that is known and not served yet.
@@ -202,6 +201,13 @@ const ANTHROPIC: Family = Family {
     ],
 };
 
+/// Anthropic's OpenAI-compatible side.
+const ANTHROPIC_AS_OPENAI: Family = Family {
+    dialect: WireFormat::OpenAi,
+    provider: Some("anthropic"),
+    rows: &[post("/chat/completions", Endpoint::ChatCompletions)],
+};
+
 /// What has the same paths as OpenAI's, and is Anthropic's only where the prefix says so.
 const ANTHROPIC_ALONE: Family = Family {
     dialect: WireFormat::Anthropic,
@@ -325,6 +331,13 @@ const COHERE_ALONE: Family = Family {
     ],
 };
 
+/// Cohere's OpenAI-compatible side.
+const COHERE_AS_OPENAI: Family = Family {
+    dialect: WireFormat::OpenAi,
+    provider: Some("cohere"),
+    rows: &[post("/chat/completions", Endpoint::ChatCompletions)],
+};
+
 /// A prefix for SDKs that are pointed at Reeve.
 pub(crate) struct Mount {
     pub(crate) prefix: &'static str,
@@ -376,7 +389,11 @@ pub(crate) const MOUNTS: [Mount; 8] = [
     Mount {
         prefix: "/anthropic",
         provider: Some("anthropic"),
-        families: &[("/v1", &ANTHROPIC), ("/v1", &ANTHROPIC_ALONE)],
+        families: &[
+            ("/v1", &ANTHROPIC),
+            ("/v1", &ANTHROPIC_ALONE),
+            ("/v1", &ANTHROPIC_AS_OPENAI),
+        ],
     },
     Mount {
         prefix: "/genai",
@@ -398,7 +415,11 @@ pub(crate) const MOUNTS: [Mount; 8] = [
     Mount {
         prefix: "/cohere",
         provider: Some("cohere"),
-        families: &[("", &COHERE), ("/v1", &COHERE_ALONE)],
+        families: &[
+            ("", &COHERE),
+            ("/v1", &COHERE_ALONE),
+            ("/compatibility/v1", &COHERE_AS_OPENAI),
+        ],
     },
     Mount {
         prefix: "/langchain",
@@ -411,72 +432,3 @@ pub(crate) const MOUNTS: [Mount; 8] = [
         families: EVERY_FAMILY,
     },
 ];
-
-/// A line of the table, as `GET /api/governance/coverage` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// `GET`, `POST`, or `*` for any.
-    pub method: &'static str,
-    /// The path; `{model}` stands for a model's name, `…` for anything below.
-    pub path: String,
-    /// What its callers speak, and how its errors look.
-    pub dialect: WireFormat,
-    /// The provider that the path names.
-    pub provider: Option<&'static str>,
-    /// Where the model's name stands.
-    pub model: ModelPlace,
-    /// The API, or why it is not served.
-    pub api: Result<Endpoint, Unserved>,
-}
-
-/// Where a request names its model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModelPlace {
-    /// In the JSON body.
-    Body,
-    /// In a part of a multipart body.
-    Multipart,
-    /// In the path; a body that names another is refused.
-    Path,
-    /// Nowhere.
-    Nowhere,
-}
-
-/// Every path that the table knows, in order.
-pub fn entries() -> impl Iterator<Item = Entry> {
-    MOUNTS.iter().flat_map(|mount| {
-        mount.families.iter().flat_map(move |(base, family)| {
-            family.rows.iter().map(move |row| Entry {
-                method: row.method.unwrap_or("*"),
-                path: format!("{}{base}{}", mount.prefix, row.pattern.template()),
-                dialect: family.dialect,
-                provider: family.provider.or(mount.provider),
-                model: row.model_place(),
-                api: row.api,
-            })
-        })
-    })
-}
-
-impl Pattern {
-    /// For people: `/models/{model}:generateContent`.
-    fn template(&self) -> String {
-        match self {
-            Self::Exact(path) => (*path).to_owned(),
-            Self::Model(before, after) => format!("{before}{{model}}{after}"),
-            Self::ModelToTheEnd(before) => format!("{before}{{model}}"),
-            Self::Below(start) => format!("{}/…", start.trim_end_matches('/')),
-        }
-    }
-}
-
-impl Row {
-    fn model_place(&self) -> ModelPlace {
-        match (self.pattern, self.api.map(Endpoint::body)) {
-            (Pattern::Model(..) | Pattern::ModelToTheEnd(_), _) => ModelPlace::Path,
-            (_, Ok(BodyKind::Json)) => ModelPlace::Body,
-            (_, Ok(BodyKind::Multipart)) => ModelPlace::Multipart,
-            (_, Ok(BodyKind::Nothing) | Err(_)) => ModelPlace::Nowhere,
-        }
-    }
-}

@@ -35,4 +35,22 @@ impl WireFormat {
             Self::Cohere => "cohere",
         }
     }
+
+    /// A vendor with an API of its own may serve OpenAI's beside it: what the paths there begin with, below
+    /// the vendor's base URL. `None`: it is OpenAI's API that it serves, or there is no such side.
+    ///
+    /// Whatever header the vendor's own API wants its key in, this side takes it as
+    /// `authorization: Bearer`, as OpenAI's SDKs send it. Sources:
+    ///
+    /// * <https://platform.claude.com/docs/en/api/openai-sdk>
+    /// * <https://ai.google.dev/gemini-api/docs/openai>
+    /// * <https://docs.cohere.com/docs/compatibility-api>
+    pub const fn openai_side(self) -> Option<&'static str> {
+        match self {
+            Self::Anthropic => Some("/chat/completions"),
+            Self::Gemini => Some("/openai/"),
+            Self::Cohere => Some("/compatibility/v1/"),
+            Self::OpenAi | Self::Bedrock => None,
+        }
+    }
 }

@@ -89,6 +89,11 @@ impl ModelList {
         !self.any && self.names.is_empty() && self.patterns.is_empty()
     }
 
+    /// It is `*`.
+    pub const fn is_any(&self) -> bool {
+        self.any
+    }
+
     /// The list names this model, by name, pattern or `*`.
     pub fn names(&self, model: &str) -> bool {
         self.any

@@ -22,17 +22,15 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 };
 use envoy_types::pb::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
 use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
-use envoy_types::pb::envoy::extensions::filters::http::credential_injector::v3::CredentialInjector;
 use envoy_types::pb::envoy::extensions::filters::http::upstream_codec::v3::UpstreamCodec;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as FilterConfig;
-use envoy_types::pb::envoy::extensions::http::injected_credentials::generic::v3::Generic;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, SubjectAltNameMatcher,
-    TlsParameters, UpstreamTlsContext,
+    CertificateValidationContext, CommonTlsContext, SubjectAltNameMatcher, TlsParameters,
+    UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
@@ -44,8 +42,8 @@ use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Any, Struct, Value};
 
-use crate::message::{any, extension, from_ads, number, seconds};
-use crate::{ATTEMPT, Credential, Gateway, Host, Origin, Provider, egress, plugin, secret};
+use crate::message::{any, number, seconds};
+use crate::{ATTEMPT, Gateway, Host, Origin, Provider, credential, egress, plugin};
 
 /// Key of a cluster's protocol options.
 pub(crate) const HTTP_PROTOCOL_OPTIONS: &str =
@@ -187,9 +185,8 @@ fn protocol_options(gateway: &Gateway, provider: &Provider) -> HttpProtocolOptio
         ),
         filter("reeve.attempt", attempt),
     ];
-    if let Some(credential) = &provider.credential {
-        filters.push(credential_injector(provider, credential));
-    }
+    let injectors = credential::injectors(provider).into_iter();
+    filters.extend(injectors.map(|(name, config)| filter(name, config)));
     let codec = any(UpstreamCodec {});
     filters.push(filter("envoy.filters.http.upstream_codec", codec));
     let protocol = if provider.origin.tls {
@@ -231,28 +228,6 @@ fn filter(name: &str, config: Any) -> HttpFilter {
         config_type: Some(FilterConfig::TypedConfig(config)),
         ..HttpFilter::default()
     }
-}
-
-/// Puts the provider key on the request, after the attempt filter has removed every credential of
-/// the caller. The key comes by SDS: it is in no configuration dump and never in wasm memory.
-fn credential_injector(provider: &Provider, credential: &Credential) -> HttpFilter {
-    let generic = Generic {
-        header: credential.header.to_owned(),
-        header_value_prefix: credential.prefix.to_owned(),
-        credential: Some(SdsSecretConfig {
-            name: secret::name(&provider.stem(), &provider.origin),
-            sds_config: Some(from_ads()),
-        }),
-    };
-    let injector = CredentialInjector {
-        overwrite: true,
-        credential: Some(extension(
-            "envoy.http.injected_credentials.generic",
-            generic,
-        )),
-        ..CredentialInjector::default()
-    };
-    filter("envoy.filters.http.credential_injector", any(injector))
 }
 
 /// TLS to a provider: its certificate must be valid for the very host that was configured.

@@ -8,7 +8,7 @@
 //!
 //! | type | resources | file |
 //! |---|---|---|
-//! | clusters (CDS) | one for each provider, and one for each of its active keys | `cluster.rs` |
+//! | clusters (CDS) | one for each provider, and one for each of its active keys | `cluster.rs`, `credential.rs` |
 //! | secrets (SDS) | the provider keys, by name of provider and place | `secret.rs` |
 //! | routes (RDS) | the one route configuration | `route.rs` |
 //! | filters (ECDS) | the governance filter's configuration | `plugin.rs` |
@@ -19,6 +19,7 @@
 //! sent to; a request that the governance filter has not judged reaches no provider.
 
 mod cluster;
+mod credential;
 mod egress;
 mod message;
 mod plugin;
@@ -135,6 +136,9 @@ pub struct Credential {
     pub header: &'static str,
     /// What precedes the key, such as `Bearer `.
     pub prefix: &'static str,
+    /// What paths begin with, below the base path, where OpenAI's API is served and wants the key as OpenAI
+    /// does; none: there is no such place, or the header is the same.
+    pub openai_side: Option<&'static str>,
     /// The key.
     pub key: Key,
 }
@@ -142,6 +146,11 @@ pub struct Credential {
 /// A provider key. It does not show itself, and leaves nothing in memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Zeroizing<String>);
+
+impl Credential {
+    /// Header and prefix of a key on an OpenAI side.
+    pub const ON_OPENAI_SIDE: (&'static str, &'static str) = ("authorization", "Bearer ");
+}
 
 impl Key {
     /// Takes a key into custody.

@@ -137,7 +137,10 @@ fn same_for_clusters(a: &Gateway, b: &Gateway) -> bool {
 
 /// But for the key, which is not in a cluster.
 fn same_cluster((a, b): (&Provider, &Provider)) -> bool {
-    let injected = |of: &Provider| of.credential.as_ref().map(|it| (it.header, it.prefix));
+    let injected = |of: &Provider| {
+        let credential = of.credential.as_ref();
+        credential.map(|it| (it.header, it.prefix, it.openai_side))
+    };
     a.is_same_as(b)
         && a.wire_format == b.wire_format
         && a.origin == b.origin

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::chunks;
+use super::tool_call::{self, ToolCall};
 use crate::demo_provider::call::Call;
 use crate::demo_provider::fields::{Fields, invalid};
 use crate::demo_provider::objects::merged;
@@ -22,6 +23,7 @@ pub(in crate::demo_provider) fn answer(call: &Call<'_>) -> Result<Reply, Refusal
     let choices = fields.number("n", MOST_CHOICES)?.unwrap_or(1);
     let stream = fields.flag("stream")?;
     let with_usage = chunks::with_usage(call, fields, stream)?;
+    let tool = ToolCall::asked_for(call, fields)?;
     let answer = call.thought_out(model, &prompt.last_text, most_tokens(fields)?);
 
     let times = |tokens: u64| tokens.saturating_mul(choices.into());
@@ -33,10 +35,13 @@ pub(in crate::demo_provider) fn answer(call: &Call<'_>) -> Result<Reply, Refusal
         "service_tier": call.service_tier(fields, "default"), "system_fingerprint": format!("fp_{}", call.provider),
     });
     let content = if stream {
-        let said = said(answer, choices);
+        let said = said(answer, choices, tool);
         chunks::stream(base, said, with_usage.then_some(usage))
     } else {
-        Content::json(completion(base, &answer, choices, &usage), shown)
+        Content::json(
+            completion(base, &answer, tool.as_ref(), choices, &usage),
+            shown,
+        )
     };
     Ok(Reply::new(model, prompt.tokens, content).hiding(hidden))
 }
@@ -62,34 +67,64 @@ fn most_tokens(fields: &Fields) -> Result<Option<u32>, Refusal> {
     Ok(new.or(old))
 }
 
-fn completion(base: Value, answer: &Answer, choices: u32, usage: &Value) -> Value {
-    let text = answer.text();
+fn completion(
+    base: Value,
+    answer: &Answer,
+    tool: Option<&ToolCall>,
+    choices: u32,
+    usage: &Value,
+) -> Value {
+    let message = match tool {
+        Some(tool) => tool.message(answer),
+        None => json!({
+            "role": "assistant", "content": answer.text(), "refusal": null, "annotations": [],
+        }),
+    };
     let choices: Vec<Value> = (0..choices)
         .map(|index| {
             json!({
                 "index": index,
-                "message": {
-                    "role": "assistant", "content": text, "refusal": null, "annotations": [],
-                },
+                "message": message,
                 "logprobs": null,
-                "finish_reason": chunks::finish_reason(answer),
+                "finish_reason": finish_reason(answer, tool.is_some()),
             })
         })
         .collect();
     merged(base, json!({"choices": choices, "usage": usage}))
 }
 
+fn finish_reason(answer: &Answer, calls_a_tool: bool) -> &'static str {
+    match chunks::finish_reason(answer) {
+        "stop" if calls_a_tool => "tool_calls",
+        reason => reason,
+    }
+}
+
 /// The choices of a stream, chunk by chunk: each opens, they take turns token by token, each closes.
-fn said(answer: Answer, choices: u32) -> impl Iterator<Item = (Value, u64)> {
-    let finish = chunks::finish_reason(&answer);
-    let opening = (0..choices).map(|choice| {
-        let delta = json!({"role": "assistant", "content": "", "refusal": null});
-        (choice, delta, Value::Null, 0)
-    });
+fn said(
+    answer: Answer,
+    choices: u32,
+    tool: Option<ToolCall>,
+) -> impl Iterator<Item = (Value, u64)> {
+    let calls_a_tool = tool.is_some();
+    let finish = finish_reason(&answer, calls_a_tool);
+    let (first, last) = match tool {
+        Some(tool) => (tool.opening(), tool_call::closing_delta(&answer)),
+        None => (
+            json!({"role": "assistant", "content": "", "refusal": null}),
+            json!({}),
+        ),
+    };
+    let opening = (0..choices).map(move |choice| (choice, first.clone(), Value::Null, 0));
     let said = answer.tokens.into_iter().flat_map(move |token| {
-        (0..choices).map(move |choice| (choice, json!({"content": token}), Value::Null, 1))
+        let delta = if calls_a_tool {
+            tool_call::delta(&token)
+        } else {
+            json!({"content": token})
+        };
+        (0..choices).map(move |choice| (choice, delta.clone(), Value::Null, 1))
     });
-    let closing = (0..choices).map(move |choice| (choice, json!({}), json!(finish), 0));
+    let closing = (0..choices).map(move |choice| (choice, last.clone(), json!(finish), 0));
     opening
         .chain(said)
         .chain(closing)

@@ -9,6 +9,7 @@ mod inputs;
 pub(super) mod moderations;
 pub(super) mod responses;
 pub(super) mod speech;
+mod tool_call;
 pub(super) mod transcriptions;
 
 use serde_json::{Value, json};

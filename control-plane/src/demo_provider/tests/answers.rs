@@ -78,6 +78,49 @@ async fn every_choice_is_answered_and_counted() {
 }
 
 #[tokio::test]
+async fn a_tool_is_called_when_the_request_asks_for_that_whole_and_streamed() {
+    let provider = Provider::new();
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name}});
+    let asked = |choice: Value| {
+        let tools = json!([tool("weather"), tool("news")]);
+        with(hello(), &json!({"tools": tools, "tool_choice": choice}))
+    };
+    for (choice, name) in [(tool("news"), "news"), (json!("required"), "weather")] {
+        let body = provider.ask(CHAT, &[], asked(choice.clone())).await.json();
+        let message = &body["choices"][0]["message"];
+        assert_eq!(body["choices"][0]["finish_reason"], "tool_calls");
+        assert_eq!(message["content"], Value::Null);
+        let function = &message["tool_calls"][0]["function"];
+        assert_eq!(function["name"], name);
+        let arguments = function["arguments"].as_str().unwrap();
+        let text: Value = serde_json::from_str(arguments).unwrap();
+        let said = text["text"].as_str().unwrap();
+        assert!(said.ends_with("You wrote: Hello!!!"), "{said}");
+        assert_eq!(body["usage"]["completion_tokens"], text::count(said));
+
+        let streamed = with(asked(choice), &json!({"stream": true}));
+        let events = provider.ask(CHAT, &[], streamed).await.events();
+        let delta = |event: &Value| event["choices"][0]["delta"]["tool_calls"][0].clone();
+        assert_eq!(delta(&events[0])["function"]["name"], name);
+        let pieces: String = events
+            .iter()
+            .filter_map(|event| {
+                delta(event)["function"]["arguments"]
+                    .as_str()
+                    .map(str::to_owned)
+            })
+            .collect();
+        assert_eq!(pieces, arguments);
+        let last = events.last().unwrap();
+        assert_eq!(last["choices"][0]["finish_reason"], "tool_calls");
+    }
+    let body = provider.ask(CHAT, &[], asked(json!("auto"))).await.json();
+    assert_eq!(body["choices"][0]["finish_reason"], "stop");
+    let unknown = provider.ask(CHAT, &[], asked(tool("sport"))).await;
+    assert_eq!(unknown.json()["error"]["param"], "tool_choice");
+}
+
+#[tokio::test]
 async fn the_maximum_of_a_request_ends_its_answer_in_every_dialect() {
     let provider = Provider::new();
     let steered = [("x-demo-output-tokens", "50")];

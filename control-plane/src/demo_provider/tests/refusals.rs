@@ -4,7 +4,7 @@ use axum::body::to_bytes;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::{CHAT, MESSAGES, Provider, hello};
+use super::{CHAT, MESSAGES, Provider, hello, with};
 
 #[tokio::test]
 async fn a_bad_body_is_refused_in_the_shape_of_the_vendor_with_the_field() {
@@ -91,12 +91,36 @@ async fn a_request_without_a_credential_is_refused() {
 #[tokio::test]
 async fn a_credential_may_come_in_any_header_that_some_vendor_uses() {
     let provider = Provider::new();
+    let hello = with(hello(), &json!({"max_tokens": 9}));
     for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
-        let request = Request::post(CHAT).header(name, "k");
+        let request = Request::post(MESSAGES).header(name, "k");
         let response = provider
-            .send(request.body(hello().to_string().into()).unwrap())
+            .send(request.body(hello.to_string().into()).unwrap())
             .await;
         assert_eq!(response.status(), StatusCode::OK, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn openais_format_wants_its_credential_where_openai_does_whoever_serves_it() {
+    let provider = Provider::new();
+    for path in [
+        CHAT,
+        "/v1beta/openai/chat/completions",
+        "/compatibility/v1/chat/completions",
+    ] {
+        for (name, status) in [
+            ("authorization", StatusCode::OK),
+            ("api-key", StatusCode::OK),
+            ("x-api-key", StatusCode::UNAUTHORIZED),
+            ("x-goog-api-key", StatusCode::UNAUTHORIZED),
+        ] {
+            let request = Request::post(path).header(name, "k");
+            let response = provider
+                .send(request.body(hello().to_string().into()).unwrap())
+                .await;
+            assert_eq!(response.status(), status, "{path} {name}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod adaptive;
 mod boundary;
 mod chains;
+mod dialects;
 mod judging;
 mod leaving_out;
 mod metering;

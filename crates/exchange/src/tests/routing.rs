@@ -162,19 +162,42 @@ fn where_no_config_has_a_weight_the_first_that_admits_the_model_serves_it() {
 }
 
 #[test]
-fn a_provider_must_speak_the_format_of_the_api() {
-    let policy = with_configs(&[("anthropic", &["*"], Some(1)), ("openai", &[], None)]);
-    let denial = chat(&policy, "anthropic/claude-3-5-sonnet-20241022").unwrap_err();
-    assert!(
-        matches!(
-            denial,
-            Denial::InvalidRequest {
-                param: Some("model"),
-                ..
-            }
+fn a_provider_without_the_api_is_refused_and_the_refusal_says_what_to_call() {
+    let policy = with_configs(&[
+        ("anthropic", &["*"], Some(1)),
+        ("openai", &[], None),
+        ("bedrock", &["*"], None),
+    ]);
+    for (path, model, named) in [
+        (
+            "/v1/responses",
+            "anthropic/claude",
+            "`POST /v1/chat/completions`",
         ),
-        "{denial:?}"
-    );
+        (
+            "/v1/chat/completions",
+            "bedrock/anthropic.claude-v2:1",
+            "`POST /model/{model}/converse`",
+        ),
+        (
+            "/v1/messages",
+            "openai/gpt-4o",
+            "`POST /v1/chat/completions`",
+        ),
+        (
+            "/v1/embeddings",
+            "anthropic/claude",
+            "does not serve `embeddings`: name a model of another provider",
+        ),
+    ] {
+        let body = format!(r#"{{"model":"{model}","max_tokens":5,"messages":[],"input":"x"}}"#);
+        let denial = plan(&policy, path, &body).unwrap_err();
+        let Denial::InvalidRequest { message, param } = denial else {
+            panic!("{denial:?}");
+        };
+        assert_eq!(param, Some("model"));
+        assert!(message.contains(named), "{message}");
+    }
     assert_eq!(chat(&policy, "gpt-4o").unwrap().provider, "openai");
     let body = r#"{"model":"claude-3-5-sonnet-20241022","max_tokens":5,"messages":[]}"#;
     assert_eq!(

@@ -405,7 +405,11 @@ fn a_key_is_told_the_models_that_it_may_use_and_no_other() {
     });
     assert_eq!(
         ids(&policy, "/v1/models", "data", "id"),
-        ["openai/gpt-4o", "openai/my-own"]
+        [
+            "openai/gpt-4o",
+            "openai/my-own",
+            "anthropic/claude-3-5-sonnet-20241022"
+        ]
     );
     assert_eq!(
         ids(&policy, "/openai/v1/models", "data", "id"),

@@ -168,7 +168,13 @@ fn a_provider_is_asked_at_the_path_of_its_own_api() {
     use WireFormat::{Anthropic, Bedrock, Cohere, Gemini, OpenAi};
     let served = [
         (ChatCompletions, OpenAi, "/chat/completions"),
+        (ChatCompletions, Anthropic, "/chat/completions"),
         (ChatCompletions, Gemini, "/openai/chat/completions"),
+        (
+            ChatCompletions,
+            Cohere,
+            "/compatibility/v1/chat/completions",
+        ),
         (Completions, OpenAi, "/completions"),
         (Responses, OpenAi, "/responses"),
         (Embeddings, OpenAi, "/embeddings"),
@@ -221,6 +227,15 @@ fn a_provider_is_asked_at_the_path_of_its_own_api() {
             );
             assert_eq!(endpoint.is_served_by(format), path.is_some());
         }
+    }
+    // Which header the key travels in depends on the side that a path is on.
+    for (endpoint, format, path) in served {
+        let own_format_too = (endpoint, format) == (Rerank, Cohere);
+        let on_that_side = endpoint.home() == OpenAi && format != OpenAi && !own_format_too;
+        let begins_so = format
+            .openai_side()
+            .is_some_and(|side| path.starts_with(side));
+        assert_eq!(begins_so, on_that_side, "{endpoint:?} {format:?}");
     }
     // Whatever else it is, the name of a model is one segment.
     let path = Converse.upstream_path(Bedrock, "arn:aws:x/us.a");

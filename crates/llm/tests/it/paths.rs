@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use reeve_llm::{Endpoint, PathError, WireFormat, entries, find};
+use reeve_llm::{Endpoint, PathError, WireFormat, entries, find, place_of};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -222,6 +222,42 @@ fn every_api_has_a_path_and_every_path_that_is_served_has_a_provider_that_serves
 }
 
 #[test]
+fn where_a_provider_lacks_an_api_its_own_for_that_purpose_is_named() {
+    use Endpoint::*;
+    use WireFormat::{Anthropic, Bedrock, Cohere, Gemini, OpenAi};
+    for (asked, format, instead) in [
+        (
+            ChatCompletions,
+            Bedrock,
+            Some("POST /model/{model}/converse"),
+        ),
+        (Responses, Anthropic, Some("POST /v1/chat/completions")),
+        (Responses, Gemini, Some("POST /v1/chat/completions")),
+        (Responses, Bedrock, Some("POST /model/{model}/converse")),
+        (Completions, Cohere, Some("POST /v1/chat/completions")),
+        (Embeddings, Cohere, Some("POST /v2/embed")),
+        (Embeddings, Anthropic, None),
+        (Messages, OpenAi, Some("POST /v1/chat/completions")),
+        (
+            Messages,
+            Gemini,
+            Some("POST /v1/models/{model}:generateContent"),
+        ),
+        (GenerateContent, Anthropic, Some("POST /v1/messages")),
+        (
+            ConverseStream,
+            Gemini,
+            Some("POST /v1/models/{model}:streamGenerateContent"),
+        ),
+        (CohereChat, Bedrock, Some("POST /model/{model}/converse")),
+        (Speech, Anthropic, None),
+    ] {
+        let found = asked.instead_at(format).and_then(place_of);
+        assert_eq!(found.as_deref(), instead, "{asked:?} {format:?}");
+    }
+}
+
+#[test]
 fn an_unknown_path_is_refused_in_the_dialect_that_it_looks_like() {
     for (path, dialect) in [
         ("/v1/nothing", WireFormat::OpenAi),
@@ -236,6 +272,7 @@ fn an_unknown_path_is_refused_in_the_dialect_that_it_looks_like() {
         ("/bedrock/guardrail/x/version/1/apply", WireFormat::Bedrock),
         ("/v2/classify", WireFormat::Cohere),
         ("/cohere/v1/tokenize", WireFormat::Cohere),
+        ("/cohere/compatibility/v1/embeddings", WireFormat::OpenAi),
     ] {
         let found = find(b"POST", path.as_bytes());
         assert_eq!(found.api, Err(PathError::NotFound), "{path}");

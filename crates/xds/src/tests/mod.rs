@@ -43,6 +43,7 @@ fn openai() -> Provider {
         credential: Some(Credential {
             header: "authorization",
             prefix: "Bearer ",
+            openai_side: None,
             key: Key::new("sk-planted-secret"),
         }),
     }
