@@ -11,6 +11,8 @@ use crate::bootstrap;
 use crate::config::Config;
 use crate::db::Tx;
 use crate::error::Error;
+use crate::providers::key_config::Unreadable;
+use crate::providers::store::ActiveKey;
 use crate::providers::{self, Provider};
 use crate::secrets::SealError;
 use crate::settings::{self, Settings};
@@ -25,6 +27,11 @@ const MIN_BODY_BUFFER_BYTES: u32 = 32 << 20;
 enum LoadError {
     #[error("the key of provider `{provider}` cannot be opened: {source}")]
     Key { provider: String, source: SealError },
+    #[error("the key of provider `{provider}` cannot be used: {source}")]
+    Parts {
+        provider: String,
+        source: Unreadable,
+    },
     #[error("the path of the filter module cannot be made absolute: {0}")]
     Filter(std::io::Error),
 }
@@ -42,9 +49,9 @@ pub async fn input(tx: &mut Tx, app: &App) -> Result<Input, Error> {
 /// virtual keys are bound to makes one of its own.
 async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provider>, Error> {
     let bound = virtual_keys::store::bound_provider_keys(tx).await?;
-    let mut active: HashMap<String, Vec<(String, String)>> = HashMap::new();
-    for (provider, id, sealed) in providers::store::active_keys(tx).await? {
-        active.entry(provider).or_default().push((id, sealed));
+    let mut active: HashMap<String, Vec<ActiveKey>> = HashMap::new();
+    for key in providers::store::active_keys(tx).await? {
+        active.entry(key.provider.clone()).or_default().push(key);
     }
     let mut ready = Vec::new();
     for provider in providers::store::all(tx).await? {
@@ -52,27 +59,18 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
             ready.push(served(app, &provider, None, None));
         }
         let keys = active.remove(&provider.name).unwrap_or_default();
-        for (place, (id, sealed)) in keys.into_iter().enumerate() {
+        for (place, key) in keys.into_iter().enumerate() {
             let is_in_use = place == 0 && !provider.is_key_less;
-            let is_bound = bound.contains(&id);
+            let is_bound = bound.contains(&key.id);
             if !is_in_use && !is_bound {
                 continue;
             }
-            let key = app
-                .sealing_key
-                .open(providers::key::place(&id), &sealed)
-                .map_err(|source| {
-                    Error::internal(LoadError::Key {
-                        provider: provider.name.clone(),
-                        source,
-                    })
-                })?;
-            let key = Key::new(key.expose());
+            let credential = credential(app, &provider, &key).map_err(Error::internal)?;
             if is_in_use {
-                ready.push(served(app, &provider, Some(key.clone()), None));
+                ready.push(served(app, &provider, Some(credential.clone()), None));
             }
             if is_bound {
-                ready.push(served(app, &provider, Some(key), Some(id)));
+                ready.push(served(app, &provider, Some(credential), Some(key.id)));
             }
         }
     }
@@ -80,10 +78,35 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
     Ok(ready)
 }
 
+/// How requests of a provider authenticate with one of its keys.
+fn credential(app: &App, provider: &Provider, key: &ActiveKey) -> Result<Credential, LoadError> {
+    let opened = app
+        .sealing_key
+        .open(providers::key::place(&key.id), &key.sealed)
+        .map_err(|source| LoadError::Key {
+            provider: provider.name.clone(),
+            source,
+        })?;
+    let Some(config) = &key.config else {
+        let (header, prefix) = provider.base_provider_type.credential_header();
+        return Ok(Credential::Header {
+            header,
+            prefix,
+            key: Key::new(opened.expose()),
+        });
+    };
+    config
+        .credential(&opened)
+        .map_err(|source| LoadError::Parts {
+            provider: provider.name.clone(),
+            source,
+        })
+}
+
 fn served(
     app: &App,
     provider: &Provider,
-    key: Option<Key>,
+    credential: Option<Credential>,
     key_id: Option<String>,
 ) -> reeve_xds::Provider {
     let Config {
@@ -92,7 +115,6 @@ fn served(
         ..
     } = &app.config;
     let private = providers::private(*dev, provider.allow_private_network, private_networks);
-    let (header, prefix) = provider.base_provider_type.credential_header();
     reeve_xds::Provider {
         name: provider.name.clone(),
         key_id,
@@ -100,11 +122,7 @@ fn served(
         origin: provider.base_url.origin().clone(),
         egress: private.egress(&provider.base_url),
         base_path: provider.base_url.path().to_owned(),
-        credential: key.map(|key| Credential {
-            header,
-            prefix,
-            key,
-        }),
+        credential,
     }
 }
 

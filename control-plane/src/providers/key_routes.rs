@@ -93,9 +93,9 @@ async fn create(
 ) -> Result<Created<ChangedView>, Error> {
     let mut ids = app.ids()?;
     let mut tx = app.db.begin_write().await?;
-    find(&mut tx, &name).await?;
+    let provider = find(&mut tx, &name).await?;
     let taken = names_but(&mut tx, &name, None).await?;
-    let (key, value) = change.create(&taken, &mut ids)?;
+    let (key, value) = change.create(provider.base_provider_type, &taken, &mut ids)?;
     insert(&app, &mut tx, &name, &key, &value).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     app.commit_policy(tx).await?;
@@ -144,9 +144,10 @@ async fn update(
     Json(change): Json<KeyChange>,
 ) -> Result<Reply<ChangedView>, Error> {
     let mut tx = app.db.begin_write().await?;
+    let kind = find(&mut tx, &name).await?.base_provider_type;
     let key = find_key(&mut tx, &name, &id).await?;
     let taken = names_but(&mut tx, &name, Some(&id)).await?;
-    let (key, value) = change.apply(key, &taken, app.clock.now_ms())?;
+    let (key, value) = change.apply(key, kind, &taken, app.clock.now_ms())?;
     let sealed = value.map(|value| seal(&app, &id, &value)).transpose()?;
     store::update_key(&mut tx, &key, sealed.as_deref()).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::key_config::{BedrockAccount, KeyConfig};
 use super::store::{self, Refused};
 use super::{Aliases, BaseProviderType, Change, Key, Provider, Surroundings, key_routes};
 use crate::app::App;
@@ -85,8 +86,11 @@ enum Status {
 pub(super) struct KeyView {
     id: String,
     name: String,
-    /// The last four characters of the value; empty for a short one.
+    /// The last four characters of the value, or of an access key's id; empty for a short one.
     last4: String,
+    /// What can be shown of a key that signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bedrock_key_config: Option<BedrockAccount>,
     #[schema(value_type = f64)]
     weight: Number,
     is_active: bool,
@@ -174,7 +178,7 @@ async fn create(
     store::insert(&mut tx, &provider).await?;
     let mut taken = Vec::new();
     for (index, change) in keys.into_iter().enumerate() {
-        let created = change.create(&taken, &mut ids);
+        let created = change.create(provider.base_provider_type, &taken, &mut ids);
         let (key, value) = created.map_err(|fault| fault.within(&format!("keys[{index}]")))?;
         key_routes::insert(&app, &mut tx, &provider.name, &key, &value).await?;
         taken.push(key.name);
@@ -229,6 +233,7 @@ async fn update(
     let mut tx = app.db.begin_write().await?;
     let provider = find(&mut tx, &name).await?;
     let provider = change.apply(provider, surroundings(&app))?;
+    keep_keys_usable(&mut tx, &provider).await?;
     store::update(&mut tx, &provider).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     let provider = view(&mut tx, provider).await?;
@@ -278,6 +283,23 @@ async fn remove(
     Ok(Reply(DeletedView {
         message: "Provider deleted",
     }))
+}
+
+/// Refuses a kind of provider that cannot have the keys that are there.
+async fn keep_keys_usable(tx: &mut Tx, provider: &Provider) -> Result<(), Error> {
+    for key in store::keys(tx, &provider.name).await? {
+        let Some(config) = &key.config else { continue };
+        if config.check(provider.base_provider_type).is_err() {
+            let message = format!(
+                "cannot have the key `{}`, which is a `{}`; delete it or give it a `value` first",
+                key.name,
+                config.field()
+            );
+            let field = "custom_provider_config.base_provider_type";
+            return Err(Invalid::field(field, message).into());
+        }
+    }
+    Ok(())
 }
 
 /// The provider of this name, or the answer that there is none.
@@ -343,6 +365,7 @@ impl From<Key> for KeyView {
             id: key.id,
             name: key.name,
             last4: key.last4,
+            bedrock_key_config: key.config.map(|KeyConfig::Bedrock(account)| account),
             weight: weight::number(key.weight_ppm),
             is_active: key.is_active,
             created_at: Timestamp(key.created_at_ms),

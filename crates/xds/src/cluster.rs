@@ -45,7 +45,9 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Any, Struct, Value};
 
 use crate::message::{any, extension, from_ads, number, seconds};
-use crate::{ATTEMPT, Credential, Gateway, Host, Origin, Provider, egress, plugin, secret};
+use crate::{
+    ATTEMPT, Credential, Gateway, Host, Origin, Provider, egress, plugin, secret, signature,
+};
 
 /// Key of a cluster's protocol options.
 pub(crate) const HTTP_PROTOCOL_OPTIONS: &str =
@@ -187,8 +189,15 @@ fn protocol_options(gateway: &Gateway, provider: &Provider) -> HttpProtocolOptio
     let egress = egress.map(|rbac| filter("envoy.filters.http.upstream_rbac", rbac));
     let mut filters: Vec<HttpFilter> = egress.into_iter().collect();
     filters.push(filter("reeve.attempt", attempt));
-    if let Some(credential) = &provider.credential {
-        filters.push(credential_injector(provider, credential));
+    match &provider.credential {
+        Some(Credential::Header { header, prefix, .. }) => {
+            filters.push(credential_injector(provider, header, prefix));
+        }
+        Some(Credential::Aws(key)) => {
+            let signing = any(signature::signing(key));
+            filters.push(filter("envoy.filters.http.aws_request_signing", signing));
+        }
+        None => {}
     }
     let codec = any(UpstreamCodec {});
     filters.push(filter("envoy.filters.http.upstream_codec", codec));
@@ -235,10 +244,10 @@ fn filter(name: &str, config: Any) -> HttpFilter {
 
 /// Puts the provider key on the request, after the attempt filter has removed every credential of
 /// the caller. The key comes by SDS: it is in no configuration dump and never in wasm memory.
-fn credential_injector(provider: &Provider, credential: &Credential) -> HttpFilter {
+fn credential_injector(provider: &Provider, header: &str, prefix: &str) -> HttpFilter {
     let generic = Generic {
-        header: credential.header.to_owned(),
-        header_value_prefix: credential.prefix.to_owned(),
+        header: header.to_owned(),
+        header_value_prefix: prefix.to_owned(),
         credential: Some(SdsSecretConfig {
             name: secret::name(&provider.stem(), &provider.origin),
             sds_config: Some(from_ads()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use envoy_types::pb::google::protobuf::Any;
 
 use crate::message::any;
-use crate::{Input, Provider, ResourceType, cluster, plugin, route, secret};
+use crate::{Credential, Input, Provider, ResourceType, cluster, plugin, route, secret};
 
 /// Resources of a type by name.
 pub(crate) type Resources = BTreeMap<String, Any>;
@@ -110,14 +110,24 @@ fn are_equal(of: ResourceType, a: &Input, b: &Input) -> bool {
     }
 }
 
-/// But for the key, which is not in a cluster.
 fn same_cluster((a, b): (&Provider, &Provider)) -> bool {
-    let injected = |of: &Provider| of.credential.as_ref().map(|it| (it.header, it.prefix));
     a.is_same_as(b)
         && a.wire_format == b.wire_format
         && a.origin == b.origin
         && a.base_path == b.base_path
-        && injected(a) == injected(b)
+        && same_filter(a.credential.as_ref(), b.credential.as_ref())
+}
+
+/// A key that travels in a header is not in a cluster; one that signs is.
+fn same_filter(a: Option<&Credential>, b: Option<&Credential>) -> bool {
+    let injected = |of: Option<&Credential>| match of {
+        Some(Credential::Header { header, prefix, .. }) => Some((*header, *prefix)),
+        Some(Credential::Aws(_)) | None => None,
+    };
+    match injected(a) {
+        Some(a) => Some(a) == injected(b),
+        None => a == b,
+    }
 }
 
 fn resources(of: ResourceType, input: &Input) -> Resources {
