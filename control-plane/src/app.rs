@@ -14,6 +14,7 @@ use crate::policy_changes;
 use crate::policy_sync::{Hub, in_force};
 use crate::random::{Ids, Random, RandomError};
 use crate::secrets::SealingKey;
+use crate::tokens::Tokens;
 use crate::virtual_keys::guesses::Guesses;
 
 /// The running control plane.
@@ -36,6 +37,8 @@ pub struct App {
     pub guesses: Mutex<Guesses>,
     /// What is published to the filters, and who they are.
     pub policy_sync: Hub,
+    /// Of the provider keys that need them.
+    pub tokens: Tokens,
     /// Wakes the publisher after a change of policy was committed. A wake-up that comes while the
     /// publisher is busy is kept.
     pub policy_changed: Notify,
@@ -56,6 +59,7 @@ impl App {
             ledger: Ledger::default(),
             guesses: Mutex::default(),
             policy_sync: Hub::default(),
+            tokens: Tokens::default(),
             policy_changed: Notify::new(),
             policy_published: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
@@ -73,6 +77,7 @@ impl App {
         let sequence = policy_changes::latest(&mut tx).await?;
         tx.commit().await?;
         self.policy_changed.notify_one();
+        self.tokens.look();
         // Before the first policy is compiled there is nobody to wait for.
         if self.policy_published() {
             in_force::wait(&self.policy_sync, &self.ads, sequence).await;

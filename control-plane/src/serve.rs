@@ -22,7 +22,7 @@ use crate::db::Db;
 use crate::node_identity::{self, Authority, Callers, DEFAULT_DAYS, Mesh};
 use crate::random::Random;
 use crate::settings::{self, Settings};
-use crate::{ads, bootstrap, ledger, logging, policy_sync, providers, router, secrets};
+use crate::{ads, bootstrap, ledger, logging, policy_sync, providers, router, secrets, tokens};
 
 /// How long requests at hand may take to finish when the process is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -53,6 +53,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     parts.spawn(prune_ledger(Arc::clone(&app)));
     parts.spawn(end_silent_slots(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
+    parts.spawn(refresh_tokens(Arc::clone(&app)));
     finish(&app, parts).await
 }
 
@@ -84,6 +85,10 @@ async fn open(config: Config) -> anyhow::Result<Arc<App>> {
             .await
             .context("cannot set up the first providers")?;
     }
+    // Envoys that are running must not lose a provider because this process has forgotten its token.
+    tokens::refresher::once(&app)
+        .await
+        .context("cannot look which providers need tokens")?;
     let mut tx = app.db.begin_read().await?;
     let input = ads::load::input(&mut tx, &app)
         .await
@@ -211,6 +216,11 @@ async fn follow_replicas(app: Arc<App>) -> anyhow::Result<()> {
 
 async fn prune_ledger(app: Arc<App>) -> anyhow::Result<()> {
     ledger::prune(app).await;
+    Ok(())
+}
+
+async fn refresh_tokens(app: Arc<App>) -> anyhow::Result<()> {
+    tokens::refresher::run(app).await;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ import json
 import re
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from botocore.auth import SigV4Auth
@@ -112,9 +113,9 @@ class Amazon:
 
 
 class _Headers(http.client.HTTPMessage):
-    def __init__(self, fields: object) -> None:
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
         super().__init__()
-        for name, value in fields:  # type: ignore[attr-defined]
+        for name, value in fields:
             self[name] = value
 
 

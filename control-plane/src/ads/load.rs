@@ -11,7 +11,7 @@ use crate::bootstrap;
 use crate::config::Config;
 use crate::db::Tx;
 use crate::error::Error;
-use crate::providers::key_config::Unreadable;
+use crate::providers::key_config::{KeyConfig, Unreadable};
 use crate::providers::store::ActiveKey;
 use crate::providers::{self, Provider};
 use crate::secrets::SealError;
@@ -59,13 +59,18 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
             ready.push(served(app, &provider, None, None));
         }
         let keys = active.remove(&provider.name).unwrap_or_default();
-        for (place, key) in keys.into_iter().enumerate() {
-            let is_in_use = place == 0 && !provider.is_key_less;
+        let mut has_key = false;
+        for key in keys {
             let is_bound = bound.contains(&key.id);
-            if !is_in_use && !is_bound {
+            if !is_bound && (has_key || provider.is_key_less) {
                 continue;
             }
             let credential = credential(app, &provider, &key).map_err(Error::internal)?;
+            // Without a token it is as if it was not active.
+            let Some(credential) = credential else {
+                continue;
+            };
+            let is_in_use = !std::mem::replace(&mut has_key, true) && !provider.is_key_less;
             if is_in_use {
                 ready.push(served(app, &provider, Some(credential.clone()), None));
             }
@@ -78,8 +83,21 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
     Ok(ready)
 }
 
-/// How requests of a provider authenticate with one of its keys.
-fn credential(app: &App, provider: &Provider, key: &ActiveKey) -> Result<Credential, LoadError> {
+/// How requests of a provider authenticate with one of its keys; `None`: by a token that is not there.
+fn credential(
+    app: &App,
+    provider: &Provider,
+    key: &ActiveKey,
+) -> Result<Option<Credential>, LoadError> {
+    if key.config.as_ref().is_some_and(KeyConfig::needs_token) {
+        let token = app.tokens.current(&key.id, app.clock.now_ms());
+        return Ok(token.map(|token| Credential::Header {
+            header: "authorization",
+            prefix: "Bearer ",
+            key: Key::new(token.expose()),
+        }));
+    }
+
     let opened = app
         .sealing_key
         .open(providers::key::place(&key.id), &key.sealed)
@@ -87,20 +105,19 @@ fn credential(app: &App, provider: &Provider, key: &ActiveKey) -> Result<Credent
             provider: provider.name.clone(),
             source,
         })?;
-    let Some(config) = &key.config else {
+    let Some(KeyConfig::Bedrock(account)) = &key.config else {
         let (header, prefix) = provider.base_provider_type.credential_header();
-        return Ok(Credential::Header {
+        return Ok(Some(Credential::Header {
             header,
             prefix,
             key: Key::new(opened.expose()),
-        });
+        }));
     };
-    config
-        .credential(&opened)
-        .map_err(|source| LoadError::Parts {
-            provider: provider.name.clone(),
-            source,
-        })
+    let credential = account.credential(&opened);
+    credential.map(Some).map_err(|source| LoadError::Parts {
+        provider: provider.name.clone(),
+        source,
+    })
 }
 
 fn served(
@@ -154,7 +171,7 @@ fn gateway(config: &Config, settings: &Settings) -> Result<Gateway, LoadError> {
 }
 
 /// Where the operating system keeps its certificate authorities.
-fn ca_bundle() -> PathBuf {
+pub fn ca_bundle() -> PathBuf {
     const DEBIAN: &str = "/etc/ssl/certs/ca-certificates.crt";
     const OTHERS: &[&str] = &[
         "/etc/pki/tls/certs/ca-bundle.crt",

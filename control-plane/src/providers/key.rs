@@ -1,13 +1,15 @@
 //! Provider keys: what a provider charges us by.
 //!
 //! A key's value comes in and never goes out again: it is stored encrypted and shown by its last four
-//! characters. In the place of a value it can be made of parts ([`super::key_config`]). Of a provider's active keys the one with the greatest weight is used.
+//! characters. In the place of a value it can be made of parts ([`super::key_config`]). Of a provider's
+//! active keys the one with the greatest weight is used.
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::BaseProviderType;
-use super::key_config::{BedrockKeyConfig, KeyConfig, Parts};
+use super::key_config::{
+    AzureKeyConfig, BedrockKeyConfig, Holder, KeyConfig, Parts, VertexKeyConfig,
+};
 use crate::http::field::Field;
 use crate::http::number::Number;
 use crate::invalid::Invalid;
@@ -65,6 +67,14 @@ pub struct KeyChange {
     #[serde(default)]
     #[schema(value_type = Option<BedrockKeyConfig>, write_only)]
     bedrock_key_config: Field<BedrockKeyConfig>,
+    /// For Google's Vertex AI, in the place of a value: a service account, which gets tokens for requests.
+    #[serde(default)]
+    #[schema(value_type = Option<VertexKeyConfig>, write_only)]
+    vertex_key_config: Field<VertexKeyConfig>,
+    /// For Azure, in the place of a value: an application of Microsoft Entra, which gets tokens for requests.
+    #[serde(default)]
+    #[schema(value_type = Option<AzureKeyConfig>, write_only)]
+    azure_key_config: Field<AzureKeyConfig>,
     /// Of the active keys the one with the greatest weight is used; 0 to 1000, default 1.
     #[serde(default)]
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1000)]
@@ -89,7 +99,7 @@ impl KeyChange {
     /// The new key and what is to be sealed of it. `taken` are the names of the provider's other keys.
     pub fn create(
         self,
-        kind: BaseProviderType,
+        holder: Holder<'_>,
         taken: &[String],
         ids: &mut Ids,
     ) -> Result<(Key, Secret), Invalid> {
@@ -107,7 +117,7 @@ impl KeyChange {
             created_at_ms: ids.now_ms(),
             updated_at_ms: ids.now_ms(),
         };
-        let (key, value) = self.apply(blank, kind, taken, ids.now_ms())?;
+        let (key, value) = self.apply(blank, holder, taken, ids.now_ms())?;
         let value = value.ok_or_else(|| Invalid::field("value", "is required"))?;
         Ok((key, value))
     }
@@ -116,16 +126,27 @@ impl KeyChange {
     pub fn apply(
         self,
         key: Key,
-        kind: BaseProviderType,
+        holder: Holder<'_>,
         taken: &[String],
         now_ms: i64,
     ) -> Result<(Key, Option<Secret>), Invalid> {
-        let (last4, config, value) = match material(self.value, self.bedrock_key_config)? {
-            None => (key.last4, key.config, None),
-            Some(Material::Value(value)) => (value.last4(), None, Some(value)),
-            Some(Material::Parts(parts)) => {
-                parts.config.check(kind)?;
-                (parts.last4, Some(parts.config), Some(parts.secret))
+        let value = present("value", self.value)?;
+        let parts = parts(
+            present("bedrock_key_config", self.bedrock_key_config)?,
+            present("vertex_key_config", self.vertex_key_config)?,
+            present("azure_key_config", self.azure_key_config)?,
+            holder,
+        )?;
+        let (last4, config, value) = match (value, parts) {
+            (None, None) => (key.last4, key.config, None),
+            (Some(value), None) => {
+                check_visible("value", &value)?;
+                (value.last4(), None, Some(value))
+            }
+            (None, Some(parts)) => (parts.last4, Some(parts.shown), Some(parts.secret)),
+            (Some(_), Some(parts)) => {
+                let message = "takes the place of `value`; give one of the two";
+                return Err(Invalid::field(parts.shown.field(), message));
             }
         };
         let name = self.name.or_keep(Some(key.name)).unwrap_or_default();
@@ -155,37 +176,43 @@ impl KeyChange {
     }
 }
 
-/// What a key is.
-enum Material {
-    Value(Secret),
-    Parts(Parts),
-}
-
-/// What a request says that a key shall be; `None`: nothing.
-fn material(
-    value: Field<Secret>,
-    bedrock: Field<BedrockKeyConfig>,
-) -> Result<Option<Material>, Invalid> {
-    let kept = "cannot be removed; delete the key, or set `is_active` to false";
-    match (value, bedrock) {
-        (Field::Null, _) => Err(Invalid::field("value", kept)),
-        (_, Field::Null) => Err(Invalid::field("bedrock_key_config", kept)),
-        (Field::Absent, Field::Absent) => Ok(None),
-        (Field::Value(value), Field::Absent) => {
-            check_visible("value", &value)?;
-            Ok(Some(Material::Value(value)))
-        }
-        (Field::Absent, Field::Value(config)) => {
-            let parts = config
-                .check()
-                .map_err(|fault| fault.within("bedrock_key_config"))?;
-            Ok(Some(Material::Parts(parts)))
-        }
-        (Field::Value(_), Field::Value(_)) => {
-            let message = "takes the place of `value`; give one of the two";
-            Err(Invalid::field("bedrock_key_config", message))
+/// What a request says that a key shall be.
+fn present<T>(name: &'static str, field: Field<T>) -> Result<Option<T>, Invalid> {
+    match field {
+        Field::Absent => Ok(None),
+        Field::Value(value) => Ok(Some(value)),
+        Field::Null => {
+            let message = "cannot be removed; delete the key, or set `is_active` to false";
+            Err(Invalid::field(name, message))
         }
     }
+}
+
+/// A key that is made of parts; `None`: it is not.
+fn parts(
+    bedrock: Option<BedrockKeyConfig>,
+    vertex: Option<VertexKeyConfig>,
+    azure: Option<AzureKeyConfig>,
+    holder: Holder<'_>,
+) -> Result<Option<Parts>, Invalid> {
+    let given = [bedrock.is_some(), vertex.is_some(), azure.is_some()];
+    if given.into_iter().filter(|is_given| *is_given).count() > 1 {
+        let message =
+            "a key is one of `bedrock_key_config`, `vertex_key_config` and `azure_key_config`";
+        return Err(Invalid::whole(message));
+    }
+    let parts = if let Some(config) = bedrock {
+        Parts::bedrock(config)
+    } else if let Some(config) = vertex {
+        Parts::vertex(config, holder)
+    } else if let Some(config) = azure {
+        Parts::azure(config, holder)
+    } else {
+        return Ok(None);
+    };
+    let parts = parts?;
+    parts.shown.check(holder.kind)?;
+    Ok(Some(parts))
 }
 
 /// What ends up in a header as it is.

@@ -109,6 +109,57 @@ on_every_database! {
         assert_eq!(answer.problem(400), "custom_provider_config.base_provider_type");
     }
 
+    async fn a_service_account_or_an_application_that_gets_no_token_is_refused(db: Db) {
+        let api = Api::new(db).await;
+        let vertex = json!({
+            "name": "vertex",
+            "custom_provider_config": {"base_provider_type": "gemini"},
+            "network_config": {"base_url": "https://europe-west4-aiplatform.googleapis.com/v1"},
+        });
+        api.post(PROVIDERS, &vertex.to_string()).await.ok(201);
+        api.post(PROVIDERS, OPENAI).await.ok(201);
+        let keys = "/api/providers/vertex/keys";
+        let file = |kind: &str, private_key: &str| json!({
+            "type": kind, "private_key": private_key, "private_key_id": "planted",
+            "client_email": "reeve@example.com",
+        }).to_string();
+        let empty = "-----BEGIN PRIVATE KEY-----\nplanted\n-----END PRIVATE KEY-----\n";
+        for credentials in [
+            Value::Null,
+            json!("planted"),
+            json!("{}"),
+            json!(file("authorized_user", empty)),
+            json!(file("service_account", empty)),
+            json!(file("service_account", "planted")),
+        ] {
+            let body = json!({"vertex_key_config": {"auth_credentials": credentials}}).to_string();
+            let answer = api.post(keys, &body).await;
+            assert_eq!(answer.problem(400), "vertex_key_config.auth_credentials", "{body}");
+            assert!(!answer.text.contains("planted"), "{}", answer.text);
+        }
+        let azure = json!({"client_id": "c", "client_secret": "planted", "tenant_id": "t"});
+        for (part, value) in [
+            ("client_id", Value::Null),
+            ("client_id", json!("a/b")),
+            ("client_secret", json!("")),
+            ("tenant_id", json!("../t")),
+            ("authority_host", json!("http://login.example.com")),
+            ("scope", json!("a b")),
+        ] {
+            let mut config = azure.clone();
+            config[part] = value;
+            let body = json!({"azure_key_config": config}).to_string();
+            let answer = api.post(keys, &body).await;
+            assert_eq!(answer.problem(400), format!("azure_key_config.{part}"), "{body}");
+            assert!(!answer.text.contains("planted"), "{}", answer.text);
+        }
+        // Each for its own kind of provider, and one at a time.
+        let body = json!({"azure_key_config": azure}).to_string();
+        assert_eq!(api.post(keys, &body).await.problem(400), "azure_key_config");
+        let body = json!({"azure_key_config": azure, "bedrock_key_config": access_key()});
+        api.post(keys, &body.to_string()).await.problem(400);
+    }
+
     async fn an_access_key_that_cannot_sign_is_refused(db: Db) {
         let api = Api::new(db).await;
         api.post(PROVIDERS, &bedrock().to_string()).await.ok(201);

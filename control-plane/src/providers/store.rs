@@ -63,6 +63,13 @@ pub struct ActiveKey {
     pub config: Option<KeyConfig>,
 }
 
+impl ActiveKey {
+    /// Another text for each other key: what is secret of it, and what is not.
+    pub fn fingerprint(&self) -> String {
+        format!("{} {:?}", self.sealed, self.config)
+    }
+}
+
 /// Names of the configured providers, sorted.
 pub async fn names(tx: &mut Tx) -> Result<Vec<String>, db::Error> {
     let rows: Vec<(String,)> = tx
@@ -191,13 +198,31 @@ pub async fn keys(tx: &mut Tx, provider: &str) -> Result<Vec<Key>, db::Error> {
 /// All active keys, each provider's heaviest first, and of those that are as heavy the oldest. The first one
 /// is what its requests carry unless they are bound to another.
 pub async fn active_keys(tx: &mut Tx) -> Result<Vec<ActiveKey>, db::Error> {
-    let rows: Vec<(String, String, String, Option<String>)> = tx
+    let rows = tx
         .query(
             "SELECT provider, id, sealed_value, config FROM provider_keys
              WHERE is_active ORDER BY provider, weight_ppm DESC, id",
         )
         .fetch_all()
         .await?;
+    active(rows)
+}
+
+/// Those that are made of parts.
+pub async fn active_keys_of_parts(tx: &mut Tx) -> Result<Vec<ActiveKey>, db::Error> {
+    let rows = tx
+        .query(
+            "SELECT provider, id, sealed_value, config FROM provider_keys
+             WHERE is_active AND config IS NOT NULL",
+        )
+        .fetch_all()
+        .await?;
+    active(rows)
+}
+
+fn active(
+    rows: Vec<(String, String, String, Option<String>)>,
+) -> Result<Vec<ActiveKey>, db::Error> {
     let key = |(provider, id, sealed, config): (_, _, _, Option<String>)| {
         Ok(ActiveKey {
             provider,

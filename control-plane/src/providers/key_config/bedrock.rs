@@ -1,6 +1,4 @@
-//! Keys that are not sent as they are: what they are made of, and which part of it is secret.
-//!
-//! The secret part is sealed where the value of another key is; the rest is stored, and shown, beside it.
+//! An AWS access key: Envoy signs each request with it (AWS Signature Version 4).
 
 use std::borrow::Cow;
 
@@ -8,10 +6,10 @@ use reeve_xds::{AwsKey, Credential};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::BaseProviderType;
-use super::key::{check_visible, hidden};
+use super::{Parts, Unreadable, required};
 use crate::http::field::Field;
 use crate::invalid::Invalid;
+use crate::providers::key::{check_visible, hidden};
 use crate::secrets::Secret;
 
 /// An AWS access key, as a request gives it. A change replaces all of it.
@@ -36,15 +34,7 @@ pub struct BedrockKeyConfig {
     region: Field<String>,
 }
 
-/// What is known of a key's kind without opening it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyConfig {
-    /// Envoy signs requests with an AWS access key.
-    Bedrock(BedrockAccount),
-}
-
-/// See [`KeyConfig`].
+/// What can be shown of an access key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = BedrockKey)]
 pub struct BedrockAccount {
@@ -62,22 +52,8 @@ struct AwsSecrets<'a> {
     session_token: Option<Cow<'a, str>>,
 }
 
-/// A key with its parts apart.
-#[derive(Debug)]
-pub struct Parts {
-    pub config: KeyConfig,
-    /// What is to be sealed.
-    pub secret: Secret,
-    pub last4: String,
-}
-
-/// What was sealed cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("what is stored of the key is not what its kind needs")]
-pub struct Unreadable;
-
 impl BedrockKeyConfig {
-    pub(super) fn check(self) -> Result<Parts, Invalid> {
+    pub(super) fn check(self) -> Result<Parts<BedrockAccount>, Invalid> {
         let access_key = required("access_key", self.access_key)?;
         let id = access_key.expose();
         if !(16..=128).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -106,37 +82,16 @@ impl BedrockKeyConfig {
         });
         let sealed = sealed.map_err(Invalid::whole)?;
         Ok(Parts {
-            config: KeyConfig::Bedrock(BedrockAccount { region }),
+            shown: BedrockAccount { region },
             secret: Secret::new(sealed),
             last4: access_key.last4(),
         })
     }
 }
 
-impl KeyConfig {
-    /// The name of its field.
-    pub const fn field(&self) -> &'static str {
-        match self {
-            Self::Bedrock(_) => "bedrock_key_config",
-        }
-    }
-
-    /// Can a provider of this kind have such a key?
-    pub fn check(&self, kind: BaseProviderType) -> Result<(), Invalid> {
-        let Self::Bedrock(_) = self;
-        if kind == BaseProviderType::Bedrock {
-            return Ok(());
-        }
-        let message = format!(
-            "is for providers of kind `bedrock`, and this one is of kind `{}`; give the key as `value`",
-            kind.as_str()
-        );
-        Err(Invalid::field(self.field(), message))
-    }
-
+impl BedrockAccount {
     /// What Envoy is told, given what was sealed.
     pub fn credential(&self, sealed: &Secret) -> Result<Credential, Unreadable> {
-        let Self::Bedrock(account) = self;
         let secrets: AwsSecrets<'_> =
             serde_json::from_str(sealed.expose()).map_err(|_secret| Unreadable)?;
         Ok(Credential::Aws(AwsKey {
@@ -145,12 +100,7 @@ impl KeyConfig {
             session_token: secrets
                 .session_token
                 .map(|token| reeve_xds::Key::new(&token)),
-            region: account.region.clone(),
+            region: self.region.clone(),
         }))
     }
-}
-
-fn required<T>(name: &'static str, field: Field<T>) -> Result<T, Invalid> {
-    let given = field.or_keep(None);
-    given.ok_or_else(|| Invalid::field(name, "is required"))
 }
