@@ -15,6 +15,7 @@ use crate::policy_sync::{Hub, in_force};
 use crate::provider_shares::ProviderShares;
 use crate::random::{Ids, Random, RandomError};
 use crate::secrets::SealingKey;
+use crate::tokens::Tokens;
 use crate::virtual_keys::guesses::Guesses;
 
 /// The running control plane.
@@ -39,6 +40,8 @@ pub struct App {
     pub policy_sync: Hub,
     /// What providers keep of their shares.
     pub provider_shares: ProviderShares,
+    /// Of the provider keys that need them.
+    pub tokens: Tokens,
     /// Wakes the publisher after a change of policy was committed. A wake-up that comes while the
     /// publisher is busy is kept.
     pub policy_changed: Notify,
@@ -60,6 +63,7 @@ impl App {
             guesses: Mutex::default(),
             policy_sync: Hub::default(),
             provider_shares: ProviderShares::default(),
+            tokens: Tokens::default(),
             policy_changed: Notify::new(),
             policy_published: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
@@ -77,6 +81,7 @@ impl App {
         let sequence = policy_changes::latest(&mut tx).await?;
         tx.commit().await?;
         self.policy_changed.notify_one();
+        self.tokens.look();
         // Before the first policy is compiled there is nobody to wait for.
         if self.policy_published() {
             in_force::wait(&self.policy_sync, &self.ads, sequence).await;

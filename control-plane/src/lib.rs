@@ -44,6 +44,7 @@ pub mod settings;
 pub mod teams;
 #[cfg(test)]
 pub mod testing;
+pub mod tokens;
 pub mod up;
 pub mod usage;
 pub mod virtual_keys;

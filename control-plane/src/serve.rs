@@ -24,6 +24,7 @@ use crate::random::Random;
 use crate::settings::{self, Settings};
 use crate::{
     ads, bootstrap, ledger, logging, policy_sync, provider_shares, providers, router, secrets,
+    tokens,
 };
 
 /// How long requests at hand may take to finish when the process is asked to stop.
@@ -56,6 +57,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     parts.spawn(end_silent_slots(Arc::clone(&app)));
     parts.spawn(publish(Arc::clone(&app)));
     parts.spawn(judge_providers(Arc::clone(&app)));
+    parts.spawn(refresh_tokens(Arc::clone(&app)));
     finish(&app, parts).await
 }
 
@@ -87,6 +89,10 @@ async fn open(config: Config) -> anyhow::Result<Arc<App>> {
             .await
             .context("cannot set up the first providers")?;
     }
+    // Envoys that are running must not lose a provider because this process has forgotten its token.
+    tokens::refresher::once(&app)
+        .await
+        .context("cannot look which providers need tokens")?;
     let mut tx = app.db.begin_read().await?;
     let input = ads::load::input(&mut tx, &app)
         .await
@@ -214,6 +220,11 @@ async fn follow_replicas(app: Arc<App>) -> anyhow::Result<()> {
 
 async fn prune_ledger(app: Arc<App>) -> anyhow::Result<()> {
     ledger::prune(app).await;
+    Ok(())
+}
+
+async fn refresh_tokens(app: Arc<App>) -> anyhow::Result<()> {
+    tokens::refresher::run(app).await;
     Ok(())
 }
 

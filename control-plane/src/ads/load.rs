@@ -11,6 +11,8 @@ use crate::bootstrap;
 use crate::config::Config;
 use crate::db::Tx;
 use crate::error::Error;
+use crate::providers::key_config::{KeyConfig, Unreadable};
+use crate::providers::store::ActiveKey;
 use crate::providers::{self, Provider};
 use crate::secrets::SealError;
 use crate::settings::{self, Settings};
@@ -24,6 +26,11 @@ const MIN_BODY_BUFFER_BYTES: u32 = 32 << 20;
 enum LoadError {
     #[error("the key of provider `{provider}` cannot be opened: {source}")]
     Key { provider: String, source: SealError },
+    #[error("the key of provider `{provider}` cannot be used: {source}")]
+    Parts {
+        provider: String,
+        source: Unreadable,
+    },
     #[error("the path of the filter module cannot be made absolute: {0}")]
     Filter(std::io::Error),
 }
@@ -40,9 +47,9 @@ pub async fn input(tx: &mut Tx, app: &App) -> Result<Input, Error> {
 /// The providers that requests can be sent to: those with a key, and those that ask for none. Each active
 /// key besides makes one of its own, for virtual keys that are bound to it or will be.
 async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provider>, Error> {
-    let mut active: HashMap<String, Vec<(String, String)>> = HashMap::new();
-    for (provider, id, sealed) in providers::store::active_keys(tx).await? {
-        active.entry(provider).or_default().push((id, sealed));
+    let mut active: HashMap<String, Vec<ActiveKey>> = HashMap::new();
+    for key in providers::store::active_keys(tx).await? {
+        active.entry(key.provider.clone()).or_default().push(key);
     }
     let mut ready = Vec::new();
     for provider in providers::store::all(tx).await? {
@@ -50,31 +57,67 @@ async fn ready_providers(tx: &mut Tx, app: &App) -> Result<Vec<reeve_xds::Provid
             ready.push(served(app, &provider, None, None));
         }
         let keys = active.remove(&provider.name).unwrap_or_default();
-        for (place, (id, sealed)) in keys.into_iter().enumerate() {
-            let key = app
-                .sealing_key
-                .open(providers::key::place(&id), &sealed)
-                .map_err(|source| {
-                    Error::internal(LoadError::Key {
-                        provider: provider.name.clone(),
-                        source,
-                    })
-                })?;
-            let key = Key::new(key.expose());
-            if place == 0 && !provider.is_key_less {
-                ready.push(served(app, &provider, Some(key.clone()), None));
+        let mut has_key = provider.is_key_less;
+        for key in keys {
+            let credential = credential(app, &provider, &key).map_err(Error::internal)?;
+            // Without a token it is as if it was not active.
+            let Some(credential) = credential else {
+                continue;
+            };
+            if !std::mem::replace(&mut has_key, true) {
+                ready.push(served(app, &provider, Some(credential.clone()), None));
             }
-            ready.push(served(app, &provider, Some(key), Some(id)));
+            ready.push(served(app, &provider, Some(credential), Some(key.id)));
         }
     }
     ready.sort_by_cached_key(reeve_xds::Provider::cluster);
     Ok(ready)
 }
 
+/// How requests of a provider authenticate with one of its keys; `None`: by a token that is not there.
+fn credential(
+    app: &App,
+    provider: &Provider,
+    key: &ActiveKey,
+) -> Result<Option<Credential>, LoadError> {
+    if key.config.as_ref().is_some_and(KeyConfig::needs_token) {
+        let token = app.tokens.current(&key.id, app.clock.now_ms());
+        return Ok(token.map(|token| Credential::Header {
+            header: "authorization",
+            prefix: "Bearer ",
+            openai_side: None,
+            key: Key::new(token.expose()),
+        }));
+    }
+
+    let opened = app
+        .sealing_key
+        .open(providers::key::place(&key.id), &key.sealed)
+        .map_err(|source| LoadError::Key {
+            provider: provider.name.clone(),
+            source,
+        })?;
+    let Some(KeyConfig::Bedrock(account)) = &key.config else {
+        let kind = provider.base_provider_type;
+        let (header, prefix) = kind.credential_header();
+        return Ok(Some(Credential::Header {
+            header,
+            prefix,
+            openai_side: kind.openai_side(),
+            key: Key::new(opened.expose()),
+        }));
+    };
+    let credential = account.credential(&opened);
+    credential.map(Some).map_err(|source| LoadError::Parts {
+        provider: provider.name.clone(),
+        source,
+    })
+}
+
 fn served(
     app: &App,
     provider: &Provider,
-    key: Option<Key>,
+    credential: Option<Credential>,
     key_id: Option<String>,
 ) -> reeve_xds::Provider {
     let Config {
@@ -83,21 +126,14 @@ fn served(
         ..
     } = &app.config;
     let private = providers::private(*dev, provider.allow_private_network, private_networks);
-    let kind = provider.base_provider_type;
-    let (header, prefix) = kind.credential_header();
     reeve_xds::Provider {
         name: provider.name.clone(),
         key_id,
-        wire_format: wire_format_name(kind.wire_format()),
+        wire_format: wire_format_name(provider.base_provider_type.wire_format()),
         origin: provider.base_url.origin().clone(),
         egress: private.egress(&provider.base_url),
         base_path: provider.base_url.path().to_owned(),
-        credential: key.map(|key| Credential {
-            header,
-            prefix,
-            openai_side: kind.openai_side(),
-            key,
-        }),
+        credential,
     }
 }
 
@@ -129,7 +165,7 @@ fn gateway(config: &Config, settings: &Settings) -> Result<Gateway, LoadError> {
 }
 
 /// Where the operating system keeps its certificate authorities.
-fn ca_bundle() -> PathBuf {
+pub fn ca_bundle() -> PathBuf {
     const DEBIAN: &str = "/etc/ssl/certs/ca-certificates.crt";
     const OTHERS: &[&str] = &[
         "/etc/pki/tls/certs/ca-bundle.crt",

@@ -44,6 +44,8 @@ struct Seen {
     revision: i64,
     /// When everything was compiled last.
     renewed_ms: i64,
+    /// Of the tokens that Envoy was configured with.
+    tokens: u64,
     /// Envoy's configuration could not be made of it.
     owes_ads: bool,
 }
@@ -67,6 +69,7 @@ pub async fn run(app: Arc<App>) {
 
 async fn publish_everything(app: &App) -> Result<Seen, Error> {
     let epoch = new_epoch(app)?;
+    let tokens = app.tokens.revision();
     let now_ms = app.clock.now_ms();
     let mut tx = app.db.begin_read().await?;
     let sequence = policy_changes::latest(&mut tx).await?;
@@ -84,6 +87,7 @@ async fn publish_everything(app: &App) -> Result<Seen, Error> {
         sequence,
         revision,
         renewed_ms: now_ms,
+        tokens,
         owes_ads,
     })
 }
@@ -96,6 +100,8 @@ fn new_epoch(app: &App) -> Result<u64, RandomError> {
 }
 
 async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
+    let tokens = app.tokens.revision();
+    let owes_ads = seen.owes_ads || tokens != seen.tokens;
     let mut tx = app.db.begin_read().await?;
     let changes = policy_changes::since(&mut tx, seen.sequence).await?;
     let revision = spent::latest(&mut tx).await?;
@@ -105,7 +111,7 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
     let now_ms = app.clock.now_ms();
     // The clock may have been put back.
     let renew = now_ms.abs_diff(seen.renewed_ms) >= RENEW_EVERY_MS;
-    if changes.is_empty() && !renew && !seen.owes_ads {
+    if changes.is_empty() && !renew && !owes_ads {
         return Ok(Seen { revision, ..seen });
     }
     let sequence = changes.last().map_or(seen.sequence, |last| last.sequence);
@@ -114,7 +120,7 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
     if renew {
         changed.extend(load::everything(&mut tx, now_ms).await?);
     }
-    let is_due = seen.owes_ads || is_for_envoy(&changes);
+    let is_due = owes_ads || is_for_envoy(&changes);
     let configuration = if is_due {
         configuration(&mut tx, app).await
     } else {
@@ -144,6 +150,7 @@ async fn publish_changes(app: &App, seen: Seen) -> Result<Seen, Error> {
         sequence,
         revision,
         renewed_ms: if renew { now_ms } else { seen.renewed_ms },
+        tokens,
         owes_ads,
     })
 }

@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::key::place;
+use super::key_config::Holder;
 use super::routes::{KeyView, find};
 use super::{Key, KeyChange, store};
 use crate::app::App;
@@ -69,7 +70,7 @@ async fn list(
     let keys = store::keys(&mut tx, &name).await?;
     Ok(Reply(ListView {
         count: keys.len(),
-        keys: keys.into_iter().map(KeyView::from).collect(),
+        keys: keys.into_iter().map(|key| KeyView::of(&app, key)).collect(),
     }))
 }
 
@@ -93,9 +94,9 @@ async fn create(
 ) -> Result<Created<ChangedView>, Error> {
     let mut ids = app.ids()?;
     let mut tx = app.db.begin_write().await?;
-    find(&mut tx, &name).await?;
+    let provider = find(&mut tx, &name).await?;
     let taken = names_but(&mut tx, &name, None).await?;
-    let (key, value) = change.create(&taken, &mut ids)?;
+    let (key, value) = change.create(Holder::of(&app, &provider), &taken, &mut ids)?;
     insert(&app, &mut tx, &name, &key, &value).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     app.commit_policy(tx).await?;
@@ -103,7 +104,7 @@ async fn create(
         location: format!("/api/providers/{name}/keys/{}", key.id),
         body: ChangedView {
             message: "Provider key created",
-            key: key.into(),
+            key: KeyView::of(&app, key),
         },
     })
 }
@@ -122,7 +123,9 @@ async fn show(
 ) -> Result<Reply<ShowView>, Error> {
     let mut tx = app.db.begin_read().await?;
     let key = find_key(&mut tx, &name, &id).await?;
-    Ok(Reply(ShowView { key: key.into() }))
+    Ok(Reply(ShowView {
+        key: KeyView::of(&app, key),
+    }))
 }
 
 /// Change a key of a provider; a new value replaces the old one without a failed request.
@@ -144,16 +147,18 @@ async fn update(
     Json(change): Json<KeyChange>,
 ) -> Result<Reply<ChangedView>, Error> {
     let mut tx = app.db.begin_write().await?;
+    let provider = find(&mut tx, &name).await?;
     let key = find_key(&mut tx, &name, &id).await?;
     let taken = names_but(&mut tx, &name, Some(&id)).await?;
-    let (key, value) = change.apply(key, &taken, app.clock.now_ms())?;
+    let (key, value) =
+        change.apply(key, Holder::of(&app, &provider), &taken, app.clock.now_ms())?;
     let sealed = value.map(|value| seal(&app, &id, &value)).transpose()?;
     store::update_key(&mut tx, &key, sealed.as_deref()).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
     app.commit_policy(tx).await?;
     Ok(Reply(ChangedView {
         message: "Provider key updated",
-        key: key.into(),
+        key: KeyView::of(&app, key),
     }))
 }
 

@@ -16,6 +16,9 @@ mod aliases;
 mod base_provider_type;
 pub mod base_url;
 pub mod key;
+pub mod key_config;
+#[cfg(test)]
+mod key_config_tests;
 mod key_routes;
 #[cfg(test)]
 mod key_tests;
@@ -38,6 +41,7 @@ pub use aliases::Aliases;
 pub use base_provider_type::BaseProviderType;
 pub use base_url::BaseUrl;
 pub use key::{Key, KeyChange};
+pub use key_config::KeyConfig;
 pub use private_networks::{Private, PrivateNetworks};
 pub use seed::seed;
 

@@ -148,6 +148,11 @@ pub(super) fn is_under(name: &str, domain: &str) -> bool {
 }
 
 impl Network {
+    /// The one that has these [`Self::parts`].
+    pub const fn from_parts((address, prefix): (IpAddr, u8)) -> Self {
+        Self { address, prefix }
+    }
+
     /// Its first address, and how many bits of it count.
     pub const fn parts(self) -> (IpAddr, u8) {
         (self.address, self.prefix)

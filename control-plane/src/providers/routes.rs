@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::key_config::{AzureAccount, BedrockAccount, Holder, KeyConfig, VertexAccount};
 use super::store::{self, Refused};
 use super::{Aliases, BaseProviderType, Change, Key, Provider, Surroundings, key_routes};
 use crate::app::App;
@@ -77,6 +78,9 @@ enum Status {
     Ready,
     /// It has no active key, so requests for it are refused.
     NoActiveKey,
+    /// Its active keys need a token and have none that holds, so requests for it are refused. `token.error` of
+    /// a key says why.
+    NoToken,
 }
 
 /// A provider key as the API shows it: never with its value.
@@ -85,8 +89,20 @@ enum Status {
 pub(super) struct KeyView {
     id: String,
     name: String,
-    /// The last four characters of the value; empty for a short one.
+    /// The last four characters of the value, or of an access key's id; empty for a short one.
     last4: String,
+    /// What can be shown of a key that signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bedrock_key_config: Option<BedrockAccount>,
+    /// What can be shown of a service account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vertex_key_config: Option<VertexAccount>,
+    /// What can be shown of an application of Microsoft Entra.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    azure_key_config: Option<AzureAccount>,
+    /// How it stands with the token that requests carry, for a key that needs one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<TokenView>,
     #[schema(value_type = f64)]
     weight: Number,
     is_active: bool,
@@ -94,6 +110,16 @@ pub(super) struct KeyView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderKeyToken)]
+struct TokenView {
+    /// When the one that is in use ends; null: there is none.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// Why the last attempt to get one failed; null: it did not.
+    error: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -142,7 +168,7 @@ async fn list(
     let page = store::page(&mut tx, &request).await?;
     let mut providers = Vec::with_capacity(page.items.len());
     for provider in page.items {
-        providers.push(view(&mut tx, provider).await?);
+        providers.push(view(&app, &mut tx, provider).await?);
     }
     Ok(Reply(ListView {
         count: providers.len(),
@@ -174,13 +200,13 @@ async fn create(
     store::insert(&mut tx, &provider).await?;
     let mut taken = Vec::new();
     for (index, change) in keys.into_iter().enumerate() {
-        let created = change.create(&taken, &mut ids);
+        let created = change.create(Holder::of(&app, &provider), &taken, &mut ids);
         let (key, value) = created.map_err(|fault| fault.within(&format!("keys[{index}]")))?;
         key_routes::insert(&app, &mut tx, &provider.name, &key, &value).await?;
         taken.push(key.name);
     }
     policy_changes::record(&mut tx, Kind::Provider, &provider.name).await?;
-    let shown = view(&mut tx, provider).await?;
+    let shown = view(&app, &mut tx, provider).await?;
     app.commit_policy(tx).await?;
     Ok(Created {
         location: format!("/api/providers/{}", shown.name),
@@ -205,7 +231,7 @@ async fn show(
     let mut tx = app.db.begin_read().await?;
     let provider = find(&mut tx, &name).await?;
     Ok(Reply(ShowView {
-        provider: view(&mut tx, provider).await?,
+        provider: view(&app, &mut tx, provider).await?,
     }))
 }
 
@@ -229,9 +255,10 @@ async fn update(
     let mut tx = app.db.begin_write().await?;
     let provider = find(&mut tx, &name).await?;
     let provider = change.apply(provider, surroundings(&app))?;
+    keep_keys_usable(&mut tx, &provider).await?;
     store::update(&mut tx, &provider).await?;
     policy_changes::record(&mut tx, Kind::Provider, &name).await?;
-    let provider = view(&mut tx, provider).await?;
+    let provider = view(&app, &mut tx, provider).await?;
     app.commit_policy(tx).await?;
     Ok(Reply(ChangedView {
         message: "Provider updated",
@@ -284,6 +311,23 @@ async fn remove(
     }))
 }
 
+/// Refuses a kind of provider that cannot have the keys that are there.
+async fn keep_keys_usable(tx: &mut Tx, provider: &Provider) -> Result<(), Error> {
+    for key in store::keys(tx, &provider.name).await? {
+        let Some(config) = &key.config else { continue };
+        if config.check(provider.base_provider_type).is_err() {
+            let message = format!(
+                "cannot have the key `{}`, which is a `{}`; delete it or give it a `value` first",
+                key.name,
+                config.field()
+            );
+            let field = "custom_provider_config.base_provider_type";
+            return Err(Invalid::field(field, message).into());
+        }
+    }
+    Ok(())
+}
+
 /// The provider of this name, or the answer that there is none.
 pub(super) async fn find(tx: &mut Tx, name: &str) -> Result<Provider, Error> {
     let found = store::find(tx, name).await?;
@@ -310,9 +354,22 @@ impl From<Refused> for Error {
     }
 }
 
-async fn view(tx: &mut Tx, provider: Provider) -> Result<View, db::Error> {
+async fn view(app: &App, tx: &mut Tx, provider: Provider) -> Result<View, db::Error> {
     let keys = store::keys(tx, &provider.name).await?;
-    let is_ready = provider.is_key_less || keys.iter().any(|key| key.is_active);
+    let now_ms = app.clock.now_ms();
+    let can_be_used = |key: &Key| {
+        let needs_token = key.config.as_ref().is_some_and(KeyConfig::needs_token);
+        !needs_token || app.tokens.current(&key.id, now_ms).is_some()
+    };
+    let status = if provider.is_key_less {
+        Status::Ready
+    } else if !keys.iter().any(|key| key.is_active) {
+        Status::NoActiveKey
+    } else if !keys.iter().any(|key| key.is_active && can_be_used(key)) {
+        Status::NoToken
+    } else {
+        Status::Ready
+    };
     Ok(View {
         custom_provider_config: KindView {
             base_provider_type: provider.base_provider_type,
@@ -330,23 +387,37 @@ async fn view(tx: &mut Tx, provider: Provider) -> Result<View, db::Error> {
         },
         aliases: provider.aliases,
         name: provider.name,
-        keys: keys.into_iter().map(KeyView::from).collect(),
-        status: if is_ready {
-            Status::Ready
-        } else {
-            Status::NoActiveKey
-        },
+        keys: keys.into_iter().map(|key| KeyView::of(app, key)).collect(),
+        status,
         created_at: Timestamp(provider.created_at_ms),
         updated_at: Timestamp(provider.updated_at_ms),
     })
 }
 
-impl From<Key> for KeyView {
-    fn from(key: Key) -> Self {
+impl KeyView {
+    pub(super) fn of(app: &App, key: Key) -> Self {
+        let needs_token = key.config.as_ref().is_some_and(KeyConfig::needs_token);
+        let token = needs_token.then(|| {
+            let standing = app.tokens.standing(&key.id, app.clock.now_ms());
+            TokenView {
+                expires_at: standing.expires_at_ms.map(Timestamp),
+                error: standing.error,
+            }
+        });
+        let (bedrock, vertex, azure) = match key.config {
+            None => (None, None, None),
+            Some(KeyConfig::Bedrock(account)) => (Some(account), None, None),
+            Some(KeyConfig::Vertex(account)) => (None, Some(account), None),
+            Some(KeyConfig::Azure(account)) => (None, None, Some(account)),
+        };
         Self {
             id: key.id,
             name: key.name,
             last4: key.last4,
+            bedrock_key_config: bedrock,
+            vertex_key_config: vertex,
+            azure_key_config: azure,
+            token,
             weight: weight::number(key.weight_ppm),
             is_active: key.is_active,
             created_at: Timestamp(key.created_at_ms),

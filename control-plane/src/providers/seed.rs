@@ -43,6 +43,7 @@ pub async fn seed(app: &App) -> Result<(), Error> {
             id: ids.make(),
             name: "key-1".to_owned(),
             last4: value.last4(),
+            config: None,
             weight_ppm: weight::WHOLE_PPM,
             is_active: true,
             created_at_ms: ids.now_ms(),

@@ -2,7 +2,9 @@
 
 use reeve_policy::retry::{RetryClass, RetryOn};
 
-use super::{Aliases, BaseProviderType, BaseUrl, Key, Private, PrivateNetworks, Provider};
+use super::{
+    Aliases, BaseProviderType, BaseUrl, Key, KeyConfig, Private, PrivateNetworks, Provider,
+};
 use crate::db::{self, Tx};
 use crate::http::page::{Page, PageRequest};
 
@@ -46,10 +48,28 @@ struct KeyRow {
     id: String,
     name: String,
     last4: String,
+    config: Option<String>,
     weight_ppm: i64,
     is_active: bool,
     created_at: i64,
     updated_at: i64,
+}
+
+/// A key that can be used.
+#[derive(Debug)]
+pub struct ActiveKey {
+    pub provider: String,
+    pub id: String,
+    /// What is secret of it.
+    pub sealed: String,
+    pub config: Option<KeyConfig>,
+}
+
+impl ActiveKey {
+    /// Another text for each other key: what is secret of it, and what is not.
+    pub fn fingerprint(&self) -> String {
+        format!("{} {:?}", self.sealed, self.config)
+    }
 }
 
 /// Names of the configured providers, sorted.
@@ -168,7 +188,7 @@ pub async fn delete(tx: &mut Tx, name: &str) -> Result<bool, db::Error> {
 pub async fn keys(tx: &mut Tx, provider: &str) -> Result<Vec<Key>, db::Error> {
     let rows: Vec<KeyRow> = tx
         .query(
-            "SELECT id, name, last4, weight_ppm, is_active, created_at, updated_at
+            "SELECT id, name, last4, config, weight_ppm, is_active, created_at, updated_at
              FROM provider_keys WHERE provider = $1 ORDER BY id",
         )
         .bind(provider)
@@ -178,14 +198,42 @@ pub async fn keys(tx: &mut Tx, provider: &str) -> Result<Vec<Key>, db::Error> {
 }
 
 /// All active keys, each provider's heaviest first, and of those that are as heavy the oldest. The first one
-/// is what its requests carry unless they are bound to another. Provider, id and sealed value.
-pub async fn active_keys(tx: &mut Tx) -> Result<Vec<(String, String, String)>, db::Error> {
-    tx.query(
-        "SELECT provider, id, sealed_value FROM provider_keys
-         WHERE is_active ORDER BY provider, weight_ppm DESC, id",
-    )
-    .fetch_all()
-    .await
+/// is what its requests carry unless they are bound to another.
+pub async fn active_keys(tx: &mut Tx) -> Result<Vec<ActiveKey>, db::Error> {
+    let rows = tx
+        .query(
+            "SELECT provider, id, sealed_value, config FROM provider_keys
+             WHERE is_active ORDER BY provider, weight_ppm DESC, id",
+        )
+        .fetch_all()
+        .await?;
+    active(rows)
+}
+
+/// Those that are made of parts.
+pub async fn active_keys_of_parts(tx: &mut Tx) -> Result<Vec<ActiveKey>, db::Error> {
+    let rows = tx
+        .query(
+            "SELECT provider, id, sealed_value, config FROM provider_keys
+             WHERE is_active AND config IS NOT NULL",
+        )
+        .fetch_all()
+        .await?;
+    active(rows)
+}
+
+fn active(
+    rows: Vec<(String, String, String, Option<String>)>,
+) -> Result<Vec<ActiveKey>, db::Error> {
+    let key = |(provider, id, sealed, config): (_, _, _, Option<String>)| {
+        Ok(ActiveKey {
+            provider,
+            id,
+            sealed,
+            config: key_config(config.as_deref())?,
+        })
+    };
+    rows.into_iter().map(key).collect()
 }
 
 /// Their providers and ids alone.
@@ -207,8 +255,8 @@ pub async fn insert_key(
 ) -> Result<(), db::Error> {
     tx.query(
         "INSERT INTO provider_keys (id, provider, name, sealed_value, last4, weight_ppm, is_active,
-                                    created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                                    created_at, updated_at, config)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(key.id.as_str())
     .bind(provider)
@@ -219,6 +267,7 @@ pub async fn insert_key(
     .bind(key.is_active)
     .bind(key.created_at_ms)
     .bind(key.updated_at_ms)
+    .bind(config_json(key))
     .execute()
     .await?;
     Ok(())
@@ -232,7 +281,7 @@ pub async fn update_key(
 ) -> Result<(), db::Error> {
     tx.query(
         "UPDATE provider_keys SET name = $2, sealed_value = COALESCE($3, sealed_value), last4 = $4,
-                                  weight_ppm = $5, is_active = $6, updated_at = $7
+                                  weight_ppm = $5, is_active = $6, updated_at = $7, config = $8
          WHERE id = $1",
     )
     .bind(key.id.as_str())
@@ -242,6 +291,7 @@ pub async fn update_key(
     .bind(i64::from(key.weight_ppm))
     .bind(key.is_active)
     .bind(key.updated_at_ms)
+    .bind(config_json(key))
     .execute()
     .await?;
     Ok(())
@@ -266,6 +316,16 @@ fn retry_words(retry_on: RetryOn) -> String {
 
 fn as_json(aliases: &Aliases) -> String {
     serde_json::json!(aliases).to_string()
+}
+
+fn config_json(key: &Key) -> Option<String> {
+    let config = key.config.as_ref()?;
+    Some(serde_json::json!(config).to_string())
+}
+
+fn key_config(stored: Option<&str>) -> Result<Option<KeyConfig>, db::Error> {
+    let config = stored.map(serde_json::from_str).transpose();
+    config.map_err(|error| db::Error::corrupt("provider_keys.config", error))
 }
 
 impl TryFrom<ProviderRow> for Provider {
@@ -314,6 +374,7 @@ impl TryFrom<KeyRow> for Key {
             id: row.id,
             name: row.name,
             last4: row.last4,
+            config: key_config(row.config.as_deref())?,
             weight_ppm,
             is_active: row.is_active,
             created_at_ms: row.created_at,

@@ -1,7 +1,7 @@
 //! Providers through the router, down to what Envoy is configured with.
 
 use axum::http::{HeaderValue, Method, header};
-use reeve_xds::{Input, Key, Provider};
+use reeve_xds::{Credential, Input, Key, Provider};
 use serde_json::{Value, json};
 
 use super::key::place;
@@ -38,7 +38,10 @@ async fn keys_of(api: &Api, is_asked: impl Fn(&Provider) -> bool) -> Vec<Key> {
     let providers = input(api).await.providers.into_iter();
     providers
         .filter(is_asked)
-        .filter_map(|provider| Some(provider.credential?.key))
+        .filter_map(|provider| match provider.credential? {
+            Credential::Header { key, .. } => Some(key),
+            Credential::Aws(_) => None,
+        })
         .collect()
 }
 
@@ -274,8 +277,11 @@ on_every_database! {
                 _ => ("openai", "authorization", "Bearer "),
             };
             assert_eq!(provider.wire_format, wire_format, "{name}");
-            let injected = provider.credential.as_ref();
-            let injected = injected.map_or(("", ""), |it| (it.header, it.prefix));
+            let injected = match &provider.credential {
+                Some(Credential::Header { header, prefix, .. }) => (*header, *prefix),
+                Some(Credential::Aws(_)) => panic!("{name} signs"),
+                None => ("", ""),
+            };
             assert_eq!(injected, (header, prefix), "{name}");
         }
     }

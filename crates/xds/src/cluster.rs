@@ -185,8 +185,8 @@ fn protocol_options(gateway: &Gateway, provider: &Provider) -> HttpProtocolOptio
         ),
         filter("reeve.attempt", attempt),
     ];
-    let injectors = credential::injectors(provider).into_iter();
-    filters.extend(injectors.map(|(name, config)| filter(name, config)));
+    let credentials = credential::filters(provider).into_iter();
+    filters.extend(credentials.map(|(name, config)| filter(name, config)));
     let codec = any(UpstreamCodec {});
     filters.push(filter("envoy.filters.http.upstream_codec", codec));
     let protocol = if provider.origin.tls {

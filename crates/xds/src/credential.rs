@@ -1,5 +1,6 @@
-//! Puts a provider's key on the requests to it, after the attempt filter has removed every credential of the
-//! caller. The key comes by SDS: it is in no configuration dump and never in wasm memory.
+//! Puts a provider's key on the requests to it, or a signature by it, after the attempt filter has removed every
+//! credential of the caller. A key that travels comes by SDS: it is in no configuration dump and never in wasm
+//! memory.
 
 use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use envoy_types::pb::envoy::extensions::filters::common::matcher::action::v3::SkipFilter;
@@ -19,20 +20,29 @@ use envoy_types::pb::xds::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::xds::r#type::matcher::v3::{Matcher, StringMatcher};
 
 use crate::message::{any, extension, from_ads, xds_extension};
-use crate::{Credential, Provider, secret};
+use crate::{Credential, Provider, secret, signature};
 
 /// The filter that does it.
 pub(crate) const INJECTOR: &str = "envoy.filters.http.credential_injector";
+/// The one that signs instead.
+const SIGNING: &str = "envoy.filters.http.aws_request_signing";
 /// The one for the provider's OpenAI side, where that wants the key in another header.
 pub(crate) const OPENAI_SIDE: &str = "reeve.credential_injector.openai_side";
 
 /// The filters, by name; none for a provider without a key.
-pub(crate) fn injectors(provider: &Provider) -> Vec<(&'static str, Any)> {
-    let Some(credential) = &provider.credential else {
-        return Vec::new();
+pub(crate) fn filters(provider: &Provider) -> Vec<(&'static str, Any)> {
+    let (header, prefix, openai_side) = match &provider.credential {
+        Some(Credential::Header {
+            header,
+            prefix,
+            openai_side,
+            ..
+        }) => (header, prefix, openai_side),
+        Some(Credential::Aws(key)) => return vec![(SIGNING, any(signature::signing(key)))],
+        None => return Vec::new(),
     };
-    let own = injector(provider, credential.header, credential.prefix);
-    let Some(side) = credential.openai_side else {
+    let own = injector(provider, header, prefix);
+    let Some(side) = openai_side else {
         return vec![(INJECTOR, any(own))];
     };
     let (header, prefix) = Credential::ON_OPENAI_SIDE;

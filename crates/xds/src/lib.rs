@@ -16,7 +16,8 @@
 //! `envoy/README.md` says why each field is there.
 //!
 //! Invariants: a provider key is in its secret only, which is named after the place that the key may be
-//! sent to; a request that the governance filter has not judged reaches no provider.
+//! sent to, or, if Envoy signs with it, in the cluster of that place (`signature.rs`); a request that the
+//! governance filter has not judged reaches no provider.
 
 mod cluster;
 mod credential;
@@ -26,6 +27,7 @@ mod plugin;
 mod resource_type;
 mod route;
 mod secret;
+mod signature;
 mod snapshot;
 mod subscriber;
 #[cfg(test)]
@@ -129,18 +131,36 @@ pub enum Host {
     Address(IpAddr),
 }
 
-/// A provider key and the header it travels in.
+/// How requests authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// The header.
-    pub header: &'static str,
-    /// What precedes the key, such as `Bearer `.
-    pub prefix: &'static str,
-    /// What paths begin with, below the base path, where OpenAI's API is served and wants the key as OpenAI
-    /// does; none: there is no such place, or the header is the same.
-    pub openai_side: Option<&'static str>,
-    /// The key.
-    pub key: Key,
+pub enum Credential {
+    /// By a key in a header.
+    Header {
+        /// The header.
+        header: &'static str,
+        /// What precedes the key, such as `Bearer `.
+        prefix: &'static str,
+        /// What paths begin with, below the base path, where OpenAI's API is served and wants the key as OpenAI
+        /// does; none: there is no such place, or the header is the same.
+        openai_side: Option<&'static str>,
+        /// The key.
+        key: Key,
+    },
+    /// By a signature of each request.
+    Aws(AwsKey),
+}
+
+/// What requests to Amazon Bedrock are signed with (AWS Signature Version 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsKey {
+    /// Its name, which each request carries in the clear.
+    pub access_key: String,
+    /// What signs. It does not travel.
+    pub secret_key: Key,
+    /// Of temporary credentials.
+    pub session_token: Option<Key>,
+    /// The region that the signature is for.
+    pub region: String,
 }
 
 /// A provider key. It does not show itself, and leaves nothing in memory.

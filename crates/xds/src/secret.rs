@@ -4,7 +4,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{GenericSecret, Secret};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Origin, Provider};
+use crate::{Credential, Origin, Provider};
 
 /// Name of the secret that holds a provider's key.
 ///
@@ -21,11 +21,13 @@ pub(crate) fn name(stem: &str, origin: &Origin) -> String {
     format!("{stem}-{digest:016x}")
 }
 
-/// The secret of a provider. None for a provider without credential.
+/// The secret of a provider. None for a provider without a key that travels in a header.
 pub(crate) fn secret(provider: &Provider) -> Option<Secret> {
-    let credential = provider.credential.as_ref()?;
+    let Some(Credential::Header { key, .. }) = &provider.credential else {
+        return None;
+    };
     let key = DataSource {
-        specifier: Some(Specifier::InlineString(credential.key.expose().to_owned())),
+        specifier: Some(Specifier::InlineString(key.expose().to_owned())),
         ..DataSource::default()
     };
     Some(Secret {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use envoy_types::pb::google::protobuf::Any;
 
 use crate::message::any;
-use crate::{Gateway, Input, Provider, ResourceType, cluster, plugin, route, secret};
+use crate::{Credential, Gateway, Input, Provider, ResourceType, cluster, plugin, route, secret};
 
 /// Resources of a type by name.
 pub(crate) type Resources = BTreeMap<String, Any>;
@@ -135,18 +135,30 @@ fn same_for_clusters(a: &Gateway, b: &Gateway) -> bool {
     a.filter == b.filter && a.ca_bundle == b.ca_bundle
 }
 
-/// But for the key, which is not in a cluster.
 fn same_cluster((a, b): (&Provider, &Provider)) -> bool {
-    let injected = |of: &Provider| {
-        let credential = of.credential.as_ref();
-        credential.map(|it| (it.header, it.prefix, it.openai_side))
-    };
     a.is_same_as(b)
         && a.wire_format == b.wire_format
         && a.origin == b.origin
         && a.egress == b.egress
         && a.base_path == b.base_path
-        && injected(a) == injected(b)
+        && same_filter(a.credential.as_ref(), b.credential.as_ref())
+}
+
+/// A key that travels in a header is not in a cluster; one that signs is.
+fn same_filter(a: Option<&Credential>, b: Option<&Credential>) -> bool {
+    let injected = |of: Option<&Credential>| match of {
+        Some(Credential::Header {
+            header,
+            prefix,
+            openai_side,
+            ..
+        }) => Some((*header, *prefix, *openai_side)),
+        Some(Credential::Aws(_)) | None => None,
+    };
+    match injected(a) {
+        Some(a) => Some(a) == injected(b),
+        None => a == b,
+    }
 }
 
 fn resources(of: ResourceType, input: &Input, before: Option<&Snapshot>) -> Resources {

@@ -13,6 +13,7 @@ use envoy_types::pb::envoy::config::rbac::v3::principal::Identifier;
 use envoy_types::pb::envoy::config::rbac::v3::rbac::Action;
 use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use envoy_types::pb::envoy::extensions::filters::common::matcher::action::v3::SkipFilter;
+use envoy_types::pb::envoy::extensions::filters::http::aws_request_signing::v3::AwsRequestSigning;
 use envoy_types::pb::envoy::extensions::filters::http::credential_injector::v3::CredentialInjector;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
@@ -261,9 +262,12 @@ fn the_key_is_added_behind_the_filter_that_turns_away_what_was_not_judged() {
 
 fn with_an_openai_side(side: &'static str) -> Provider {
     let mut provider = named("anthropic");
-    let credential = provider.credential.as_mut().unwrap();
-    (credential.header, credential.prefix) = ("x-api-key", "");
-    credential.openai_side = Some(side);
+    provider.credential = Some(Credential::Header {
+        header: "x-api-key",
+        prefix: "",
+        openai_side: Some(side),
+        key: Key::new("sk-planted-secret"),
+    });
     provider
 }
 
@@ -344,6 +348,42 @@ fn another_openai_side_is_another_cluster() {
     let version = |of| after.set(of).unwrap().version;
     assert_eq!(version(ResourceType::Clusters), 2);
     assert_eq!(version(ResourceType::Secrets), 1);
+}
+
+#[test]
+fn requests_are_signed_behind_the_filter_that_writes_them_and_by_the_configured_key_alone() {
+    let provider = bedrock();
+    assert!(
+        names(
+            &first(std::slice::from_ref(&provider)),
+            ResourceType::Secrets
+        )
+        .is_empty()
+    );
+    assert!(!format!("{provider:?}").contains("planted"));
+    let filters = filters(&cluster(provider));
+    let names: Vec<&str> = filters.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "envoy.filters.http.upstream_rbac",
+            "reeve.attempt",
+            "envoy.filters.http.aws_request_signing",
+            "envoy.filters.http.upstream_codec",
+        ]
+    );
+    let signing: AwsRequestSigning = decoded(&filters[2].1);
+    assert_eq!(signing.service_name, "bedrock");
+    assert_eq!(signing.region, "eu-central-1");
+    assert!(!signing.use_unsigned_payload);
+    let inline = signing
+        .credential_provider
+        .unwrap()
+        .inline_credential
+        .unwrap();
+    assert_eq!(inline.access_key_id, "AKIAIOSFODNN7EXAMPLE");
+    assert_eq!(inline.secret_access_key, "planted-secret-key");
+    assert_eq!(inline.session_token, "planted-session-token");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn openai() -> Provider {
             exempt: vec![(IpAddr::from([10, 20, 0, 0]), 16)],
         },
         base_path: "/v1".to_owned(),
-        credential: Some(Credential {
+        credential: Some(Credential::Header {
             header: "authorization",
             prefix: "Bearer ",
             openai_side: None,
@@ -66,8 +66,24 @@ fn bound(key_id: &str) -> Provider {
 }
 
 fn with_key(mut provider: Provider, key: &str) -> Provider {
-    provider.credential.as_mut().unwrap().key = Key::new(key);
+    match provider.credential.as_mut().unwrap() {
+        Credential::Header { key: of_it, .. } => *of_it = Key::new(key),
+        Credential::Aws(of_it) => of_it.secret_key = Key::new(key),
+    }
     provider
+}
+
+/// One that signs.
+fn bedrock() -> Provider {
+    Provider {
+        credential: Some(Credential::Aws(AwsKey {
+            access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret_key: Key::new("planted-secret-key"),
+            session_token: Some(Key::new("planted-session-token")),
+            region: "eu-central-1".to_owned(),
+        })),
+        ..named("bedrock")
+    }
 }
 
 fn input(providers: &[Provider]) -> Input {

@@ -26,6 +26,18 @@ fn another_key_changes_the_secrets_alone() {
 }
 
 #[test]
+fn another_key_that_signs_changes_the_cluster_alone() {
+    let before = input(&[bedrock()]);
+    let rotated = with_key(bedrock(), "another-secret-key");
+    assert_eq!(changed(&before, input(&[rotated])), [Clusters]);
+    let bearer = Provider {
+        credential: openai().credential,
+        ..bedrock()
+    };
+    assert_eq!(changed(&before, input(&[bearer])), [Clusters, Secrets]);
+}
+
+#[test]
 fn a_provider_that_comes_or_goes_changes_what_names_it() {
     let (one, two) = (input(&[openai()]), input(&[openai(), named("groq")]));
     assert_eq!(changed(&one, two.clone()), [Clusters, Secrets, Routes]);
