@@ -153,6 +153,10 @@ on_every_database! {
         ]});
         let key = plane.api.post("/api/governance/virtual-keys", &body.to_string()).await;
         let id = key.ok(201)["virtual_key"]["id"].as_str().unwrap().to_owned();
+        // Anthropic has no price for the model.
+        let ceiling = r#"{"client_config": {"unpriced_model_ceiling": {
+            "input_cost_per_million_tokens": 1, "output_cost_per_million_tokens": 1}}}"#;
+        plane.api.put("/api/config", ceiling).await.ok(200);
         plane.seconds(6, Seen::Failed);
         let body = json!({
             "path": "/v1/chat/completions", "virtual_key_id": id,

@@ -33,7 +33,6 @@ use reeve_policy::model_limits::ModelLimitsTable;
 use reeve_policy::period::Period;
 use reeve_policy::price::Price;
 use reeve_policy::required_headers::RequiredHeader;
-use reeve_policy::reservation::Reserving;
 use reeve_policy::retry::RetryOn;
 use reeve_policy::routing_rules::Rule;
 use reeve_policy::shares::Shares;
@@ -402,12 +401,8 @@ impl Policy {
                     RequiredHeader::parse("x-tenant: [a-z0-9-]+").expect("it is one"),
                 ],
                 max_request_body_bytes: 32 << 20,
-                reserving: Reserving::default(),
-                ceiling: None,
-                price_overrides: Vec::new(),
-                model_limits: ModelLimitsTable::default(),
-                routing_rules: Vec::new(),
                 adaptive_routing: true,
+                ..Settings::default()
             }),
             key: Rc::new(VirtualKey {
                 model_limits: ModelLimitsTable::default(),
