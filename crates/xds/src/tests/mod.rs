@@ -2,6 +2,7 @@
 //! security or availability rests on.
 
 mod clusters;
+mod credentials;
 mod routes;
 mod snapshots;
 mod subscribers;
