@@ -25,7 +25,7 @@ from served import (
 from waiting import eventually
 
 BODY = json.dumps(chat_body("gpt-4o")).encode()
-INJECTOR = "envoy.filters.http.credential_injector"
+INJECTOR = "credential_injector"
 
 
 def configured_away(manager: Json) -> None:
@@ -147,10 +147,16 @@ def everything_fails_open(bootstrap: Json, served: Served) -> None:
     keys = bootstrap["static_resources"]["secrets"] = []
     for cluster in served.clusters:
         (options,) = cluster["typed_extension_protocol_options"].values()
-        (injector,) = [it for it in options["http_filters"] if it["name"] == INJECTOR]
-        key = injector["typed_config"]["credential"]["typed_config"]["credential"]
-        del key["sds_config"]
-        keys.append({"name": key["name"], "generic_secret": {"secret": {"inline_string": "demo"}}})
+        names = set()
+        for injector in [it for it in options["http_filters"] if INJECTOR in it["name"]]:
+            config = injector["typed_config"]
+            # One that is skipped for some paths is wrapped.
+            config = config.get("extension_config", {"typed_config": config})["typed_config"]
+            key = config["credential"]["typed_config"]["credential"]
+            del key["sds_config"]
+            names.add(key["name"])
+        (name,) = names
+        keys.append({"name": name, "generic_secret": {"secret": {"inline_string": "demo"}}})
     places: list = [bootstrap]
     opened = 0
     while places:

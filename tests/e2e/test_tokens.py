@@ -135,21 +135,23 @@ def test_an_application_of_entra_gets_a_token_and_azure_takes_it(
 
 
 def test_a_token_that_ends_is_replaced_and_no_request_fails(stack: Stack, tokens: Tokens) -> None:
-    tokens.lives = 5
+    tokens.lives = 10
     name = create(stack, "azure", tokens.url, entra(tokens))
     await_status(stack, name, "ready")
     with Asking(stack, name) as asking:
-        time.sleep(16)
+        time.sleep(30)
     print(f"{len(asking.statuses)} requests with {tokens.asked} tokens")
     assert set(asking.statuses) == {200} and tokens.refused == 0
     used = {token for token, _ in tokens.carried}
-    assert 4 <= len(used) == tokens.asked <= 6, "one for each life"
+    # The newest may not have been carried yet.
+    assert 3 <= len(used) <= tokens.asked <= len(used) + 1 <= 7, "one for each life"
 
 
 def test_an_endpoint_that_is_down_leaves_the_token_to_its_end_and_then_says_so(
     stack: Stack, tokens: Tokens
 ) -> None:
-    tokens.lives = 8
+    # It is to be replaced after three quarters of that, and a look at it must come before the end.
+    tokens.lives = 24
     name = create(stack, "azure", tokens.url, entra(tokens))
     await_status(stack, name, "ready")
     tokens.down = True
@@ -160,15 +162,15 @@ def test_an_endpoint_that_is_down_leaves_the_token_to_its_end_and_then_says_so(
         assert key["token"]["error"] == "the token endpoint answered 503: `temporarily_unavailable`"
         return key
 
-    assert eventually(failed, 15, "the failure")["token"]["expires_at"] is not None
+    assert eventually(failed, what="the failure")["token"]["expires_at"] is not None
     assert asking.once() == 200, "the old one holds"
     provider = await_status(stack, name, "no_token")
     assert provider["keys"][0]["token"]["expires_at"] is None
-    eventually(lambda: asking.once() == 503, 5, "a refusal of ours")
+    eventually(lambda: asking.once() == 503, what="a refusal of ours")
     assert tokens.refused == 0, "no request goes out with a token that has ended"
     tokens.down = False
     await_status(stack, name, "ready")
-    eventually(lambda: asking.once() == 200, 5, "an answer")
+    eventually(lambda: asking.once() == 200, what="an answer")
 
 
 def test_a_wrong_secret_is_told_and_a_right_one_is_in_force_at_once(
@@ -185,11 +187,11 @@ def test_a_wrong_secret_is_told_and_a_right_one_is_in_force_at_once(
         )
         return True
 
-    eventually(told, 10, "the reason")
+    eventually(told, what="the reason")
     (key,) = shown(stack, name)["keys"]
     stack.admin.put(f"/api/providers/{name}/keys/{key['id']}", entra(tokens))
     await_status(stack, name, "ready")
-    eventually(lambda: Asking(stack, name).once() == 200, 5, "an answer")
+    eventually(lambda: Asking(stack, name).once() == 200, what="an answer")
 
 
 def test_a_restart_of_the_control_plane_takes_no_provider_away(
