@@ -9,7 +9,7 @@ mod answers;
 mod known;
 mod postponed;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::pools::{self, Of, Pools};
 use super::{Block, LeaseId, Need, Pool, Refused, Taken, Want, emergency_allowance, standing};
@@ -31,7 +31,8 @@ const DRY_MS: i64 = 200;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Worker {
-    limits: HashMap<String, Held>,
+    /// In order, so that a simulation is replayed by its seed.
+    limits: BTreeMap<String, Held>,
 }
 
 /// Of one limit.
