@@ -63,6 +63,9 @@ struct Held {
     said: u64,
     /// Of those before the last, which have not been answered.
     open: BTreeSet<u64>,
+    /// Something was asked for, and nothing was said since all was quiet. The control plane may have lent it
+    /// once more, to a want that came late or twice, and that answer be lost.
+    in_doubt: bool,
     /// For so many ticks the last of them has not been answered: the control plane may have lent something,
     /// or not know what was returned.
     unanswered_ticks: Option<u32>,
@@ -283,7 +286,18 @@ impl Worker {
             }
             // What is forgotten here is counted in the pool.
             let is_at_rest = held.now.reserved == 0 && held.before.is_empty();
-            !(is_idle && is_at_rest && held.unanswered_ticks.is_none())
+            let is_over = is_idle && is_at_rest && held.unanswered_ticks.is_none();
+            // The last word, when nothing can be under way any more: its answer says all that was lent.
+            if is_over
+                && held.in_doubt
+                && let Some(pool) = pools::look(pools, held.of(limit_id))
+            {
+                if held.idle_ticks > UNANSWERED_TICKS {
+                    wants.push(held.say(limit_id, pool, 0, false));
+                }
+                return true;
+            }
+            !is_over
         });
         wants
     }
@@ -446,6 +460,11 @@ impl Held {
             self.open.pop_first();
         }
         self.unanswered_ticks = Some(0);
+        if missing > 0 {
+            self.in_doubt = true;
+        } else if self.idle_ticks > UNANSWERED_TICKS {
+            self.in_doubt = false;
+        }
         Want {
             limit_id: limit_id.to_owned(),
             lease: pool.id,

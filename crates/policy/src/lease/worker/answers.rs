@@ -42,3 +42,60 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::super::UNANSWERED_TICKS;
+    use super::super::known::tests::{Memory, TENURE, limit};
+    use super::*;
+    use crate::lease::{Need, Pool, Refused, Tenure};
+
+    const fn lent(total: i64) -> Lent {
+        Lent {
+            total,
+            tight: false,
+            posted: 0,
+            committed: 0,
+        }
+    }
+
+    #[test]
+    fn what_a_lost_answer_gave_comes_to_light_before_a_limit_is_forgotten() {
+        let (pools, limit) = (Memory::default(), limit());
+        pools.swap("l", Pool::default(), ());
+        let mut worker = Worker::default();
+        let need = [Need {
+            limit: &limit,
+            amount: 400,
+            tenure: Tenure {
+                divisor: 4,
+                ..TENURE
+            },
+        }];
+        let Err(Refused::Short(wants)) = worker.reserve_all(&pools, &need, 0, 5) else {
+            panic!("nothing is held");
+        };
+        worker.on_lent(&pools, &wants[0], lent(400), 6);
+        let taken = worker.reserve_all(&pools, &need, 1, 7).unwrap();
+        worker.settle(&pools, "l", taken[0].lease, 400, 400);
+        for ahead in worker.tick(&pools, false) {
+            worker.on_lent(&pools, &ahead, lent(400), 8);
+        }
+        // The want came twice: 800 is lent, and the answer that says so is lost.
+        let mut quiet: Vec<Want> = (0..=UNANSWERED_TICKS)
+            .flat_map(|_| worker.tick(&pools, false))
+            .collect();
+        let last = quiet.pop().unwrap();
+        assert_eq!((quiet, last.missing, last.waits), (vec![], 0, false));
+        worker.on_lent(&pools, &last, lent(800), 8);
+        let back = worker.tick(&pools, false);
+        let standing = 250;
+        assert_eq!(back[0].returned, 400 - standing);
+        worker.on_lent(&pools, &back[0], lent(800), 9);
+        assert_eq!(worker.tick(&pools, false), []);
+        assert!(worker.limits.is_empty(), "all is said");
+    }
+}
